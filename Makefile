@@ -1,0 +1,56 @@
+# Two commands: `make demo` and `make test`. Each makes its own virtual environment from constraints.txt.
+PYTHON ?= python3
+PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO = demo
+
+.PHONY: demo test check clean constraints
+
+demo: .venv/demo/.done
+	rm -rf $(DEMO)
+	.venv/demo/bin/ncdb-dask synth $(DEMO)/tree
+	.venv/demo/bin/ncdb-dask scan $(DEMO)/tree $(DEMO)/scan --split train_split.json --split val_split.json
+
+test: check .venv/stages/.done
+	.venv/stages/bin/python -m pytest -p no:cacheprovider -q tests/dataset tests/scanning tests/store
+	.venv/test/bin/coverage erase
+	.venv/test/bin/coverage run -m pytest $(PYTEST_ARGS)
+	.venv/test/bin/coverage combine --quiet
+	.venv/test/bin/coverage report
+
+check: .venv/test/.done
+	.venv/test/bin/ruff check .
+	.venv/test/bin/ruff format --check .
+	.venv/test/bin/mypy
+	.venv/test/bin/lint-imports
+
+.venv/demo/.done: pyproject.toml constraints.txt
+	$(call environment,demo)
+	.venv/demo/bin/pip install $(PIP_FLAGS) --editable .
+	touch $@
+
+.venv/test/.done: pyproject.toml constraints.txt
+	$(call environment,test)
+	.venv/test/bin/pip install $(PIP_FLAGS) --editable '.[dev,s3]'
+	touch $@
+
+# What the stages need, and no Dask: they must run without it.
+.venv/stages/.done: pyproject.toml constraints.txt
+	$(call environment,stages)
+	.venv/stages/bin/pip install $(PIP_FLAGS) --no-deps --editable .
+	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow fsspec pytest pytest-timeout hypothesis
+	touch $@
+
+define environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed, found $$($(PYTHON) --version); name another: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv --clear .venv/$(1)
+endef
+
+# The newest versions that pip finds together, for a new constraints.txt; torch is left to its extra.
+constraints:
+	$(PYTHON) -m venv --clear .venv/constraints
+	.venv/constraints/bin/pip install --quiet '.[dev,s3]'
+	.venv/constraints/bin/pip freeze --exclude ncdb-dask > constraints.txt
+
+clean:
+	rm -rf .venv $(DEMO) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,31 @@
+"""Scan depth data sets, choose calibration frames, and measure what INT8 costs in metres, on Dask."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ncdb_dask.api import draw_scan, plan_scan, read_scan, run_scan, scan, summarize_scan
+    from ncdb_dask.errors import NcdbError
+    from ncdb_dask.runtime.cluster import local_cluster
+
+__all__ = [
+    "NcdbError",
+    "draw_scan",
+    "local_cluster",
+    "plan_scan",
+    "read_scan",
+    "run_scan",
+    "scan",
+    "summarize_scan",
+]
+
+_HOMES = {"NcdbError": "ncdb_dask.errors", "local_cluster": "ncdb_dask.runtime.cluster"}
+
+
+def __getattr__(name: str) -> Any:
+    # The verbs bring pyarrow and NumPy with them; `ncdb-dask --help` does without.
+    if name not in __all__:
+        raise AttributeError(f"module 'ncdb_dask' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "ncdb_dask.api")), name)

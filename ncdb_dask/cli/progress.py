@@ -1,0 +1,129 @@
+"""Drawing a run's events: a bar on a terminal, plain lines elsewhere, both on standard error."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ncdb_dask.runtime.events import Event, Observer, RunFinished, RunStarted, ShardDone, ShardSetAside, ShardSuspected
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def shown_progress() -> Iterator[Observer]:
+    """Yield an observer that shows progress until the end of the block."""
+    if not sys.stderr.isatty():
+        yield PlainLines()
+        return
+    with _bar() as observer:
+        yield observer
+
+
+class Tally:
+    """Adds up what the events tell.
+
+    Attributes
+    ----------
+    rows, done : int
+        Rows of the whole plan, and those committed.
+    counts : Counter of str
+        Committed rows by status.
+    """
+
+    def __init__(self) -> None:
+        self.rows = self.done = self._before = 0
+        self.counts = Counter[str]()
+        self._started = time.monotonic()
+
+    def add(self, event: Event) -> None:
+        """Take an event into account."""
+        if isinstance(event, RunStarted):
+            self.rows, self.done, self._before = event.rows, event.rows_done, event.rows_done
+            self.counts.update(event.counts)
+            self._started = time.monotonic()
+        elif isinstance(event, ShardDone):
+            self.done += event.rows
+            self.counts.update(event.counts)
+
+    @property
+    def rate(self) -> float:
+        """Rows a second in this run; what an earlier run did costs no time now."""
+        return (self.done - self._before) / max(time.monotonic() - self._started, 1e-9)
+
+    def line(self) -> str:
+        """Return progress as one line of text."""
+        share = 100 * self.done / self.rows if self.rows else 100
+        known = self.rate > 0 and self.done < self.rows
+        left = f", {duration((self.rows - self.done) / self.rate)} left" if known else ""
+        return f"{self.done}/{self.rows} ({share:.0f} %), {self.rate:.0f}/s{left}; {self.statuses()}"
+
+    def statuses(self) -> str:
+        """Return the counts by status, the most frequent first."""
+        return ", ".join(f"{count} {status}" for status, count in self.counts.most_common()) or "none yet"
+
+
+def remark(event: Event) -> str | None:
+    """Say in a sentence what a person should know now, or None."""
+    if isinstance(event, ShardSuspected):
+        return (
+            f"shard {event.shard}: entries {event.start} to {event.stop - 1} killed their worker; searching for which"
+        )
+    if isinstance(event, ShardSetAside):
+        return f"shard {event.shard} was set aside: {event.reason}"
+    if isinstance(event, RunStarted) and event.rows_done:
+        return f"continuing: {event.rows_done} of {event.rows} entries are done already"
+    return None
+
+
+class PlainLines:
+    """Prints a line now and then, for logs."""
+
+    def __init__(self) -> None:
+        self._tally = Tally()
+        self._printed = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        """Take an event, and print when it is time."""
+        self._tally.add(event)
+        text = remark(event)
+        if text:
+            self._print(text)
+        if isinstance(event, RunFinished) or time.monotonic() - self._printed > SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
+            self._print(self._tally.line())
+
+    def _print(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bar() -> Iterator[Observer]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    with Progress(
+        *columns, TimeRemainingColumn(), TextColumn("{task.fields[statuses]}"), console=Console(stderr=True)
+    ) as progress:
+        tally = Tally()
+        task = progress.add_task("scan", total=None, rate="", statuses="")
+
+        def observe(event: Event) -> None:
+            tally.add(event)
+            text = remark(event)
+            if text:
+                progress.console.print(text)
+            rate = f"{tally.rate:.0f}/s"
+            progress.update(task, total=tally.rows, completed=tally.done, rate=rate, statuses=tally.statuses())
+
+        yield observe
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for people: ``45 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,276 @@
+"""Split files: which frames a data set names.
+
+The identity of a frame is its key ``(dataset_root, stem)``, both strings for ever: stems repeat between recordings
+and are zero-padded, so neither a stem alone nor a number identifies a frame.
+"""
+
+import hashlib
+import json
+import os
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from ncdb_dask.errors import DataFault, SplitError
+from ncdb_dask.store.folder import Folder, LocalFolder, open_folder
+
+IMAGE_FOLDER = "image_a6"
+SHOWN = 200  # characters of a user's own text that a message repeats
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One item of a split.
+
+    Attributes
+    ----------
+    split : str
+        Name of the split file.
+    index : int
+        Position in that file, from 0.
+    dataset_root, stem : str or None
+        The frame's key; None where the item does not give one.
+    status, detail : str or None
+        ``bad_entry`` or ``unsafe_path`` and a sentence, when the item cannot be looked up; else None.
+    item : str or None
+        The faulty item as JSON (shortened): its identity when a grown split is compared with an older one.
+    """
+
+    split: str
+    index: int
+    dataset_root: str | None
+    stem: str | None
+    status: str | None = None
+    detail: str | None = None
+    item: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The frame's key, or a stand-in that is as good for telling faulty items apart."""
+        if self.status is None and self.dataset_root is not None and self.stem is not None:
+            return (self.dataset_root, self.stem)
+        return (f"\0{self.split}", self.item or "")
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """A split file that was read and is a list; its items are not looked at yet."""
+
+    name: str
+    sha256: str
+    items: tuple[object, ...]
+
+
+def find_split(given: str, root: Folder, options: Mapping[str, object] | None = None) -> bytes:
+    """Read a split file, looked for as given and then under the root.
+
+    Raises
+    ------
+    SplitError
+        Where it is in neither place or cannot be read.
+    """
+    places: list[tuple[Folder, str]] = []
+    parent, name = posixpath.split(given)
+    if "://" in given:
+        places.append((open_folder(parent, options), name))
+    else:
+        places += [(LocalFolder(os.getcwd()), given), (root, given)]
+    for folder, place in places:
+        try:
+            return folder.read(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise SplitError(f"{given}: cannot be read ({error.strerror or error})") from error
+    looked = " nor ".join(dict.fromkeys(posixpath.join(folder.url, place) for folder, place in places))
+    raise SplitError(f"{given}: no such split file (neither {looked}); name yours with --split")
+
+
+def parse_split(data: bytes, name: str) -> SplitFile:
+    """Check that `data` is a JSON list with at least one item.
+
+    Raises
+    ------
+    SplitError
+        Where it is no JSON, no list, or empty.
+    """
+    expected = "expected a JSON list of {'dataset_root': ..., 'new_filename': ...}"
+    try:
+        items = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise SplitError(f"{name}: is no JSON ({reason}); {expected}") from error
+    if not isinstance(items, list):
+        raise SplitError(f"{name}: holds a JSON {_kind(items)}; {expected}")
+    if not items:
+        raise SplitError(f"{name}: is an empty list; {expected}")
+    return SplitFile(name, hashlib.sha256(data).hexdigest(), tuple(items))
+
+
+def entries(splits: Iterable[SplitFile], roots: "Roots") -> tuple[list[Entry], int]:
+    """Turn the items of all splits into entries, in order, each key once.
+
+    Returns
+    -------
+    entries : list of Entry
+        Faulty items are among them, each with its status.
+    duplicates : int
+        How many items repeated a key and were left out.
+    """
+    kept: list[Entry] = []
+    seen: set[tuple[str, str]] = set()
+    duplicates = 0
+    for entry in _all_entries(splits, roots):
+        if entry.status is None and entry.key in seen:
+            duplicates += 1
+            continue
+        seen.add(entry.key)
+        kept.append(entry)
+    return kept, duplicates
+
+
+def _all_entries(splits: Iterable[SplitFile], roots: "Roots") -> Iterator[Entry]:
+    for split in splits:
+        for index, item in enumerate(split.items):
+            try:
+                dataset_root, stem = parse_item(item, roots)
+            except DataFault as fault:
+                detail = f"{split.name}: entry {index} {fault.detail}"
+                yield Entry(split.name, index, None, None, fault.status, _plain(detail), _shorten(item))
+            else:
+                yield Entry(split.name, index, dataset_root, stem)
+
+
+def parse_item(item: object, roots: "Roots") -> tuple[str, str]:
+    """Return the key ``(dataset_root, stem)`` of one item of a split.
+
+    Raises
+    ------
+    DataFault
+        With the status ``bad_entry`` or ``unsafe_path``.
+    """
+    if not isinstance(item, dict):
+        raise DataFault("bad_entry", f"is a JSON {_kind(item)}, not an object: {_shorten(item)}")
+    if "new_filename" in item or "dataset_root" in item:
+        base, stem = _text(item, "dataset_root"), _text(item, "new_filename")
+    elif "image_path" in item:
+        base, stem = _from_image_path(_text(item, "image_path"))
+    else:
+        keys = ", ".join(map(str, item)) or "none"
+        raise DataFault("bad_entry", f"has neither 'new_filename' nor 'image_path' (keys: {_plain(keys)[:SHOWN]})")
+    if stem.startswith("/") or ".." in stem.split("/"):
+        raise DataFault("unsafe_path", f"has a stem that leaves its folder: {stem[:SHOWN]!r}")
+    if "/" in stem:
+        raise DataFault("bad_entry", f"has folders in its stem {stem[:SHOWN]!r}; put them into 'dataset_root'")
+    return roots.relative(base), stem
+
+
+def _text(item: Mapping[str, object], name: str) -> str:
+    if name not in item:
+        raise DataFault("bad_entry", f"has no {name!r} (keys: {_plain(', '.join(item))[:SHOWN]})")
+    value = item[name]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        hint = "a number has lost its leading zeros; write it as a string"
+        raise DataFault("bad_entry", f"has the number {_shorten(value)} as {name!r}: {hint}")
+    if not isinstance(value, str) or not value:
+        found = "an empty string" if value == "" else f"a JSON {_kind(value)}"
+        raise DataFault("bad_entry", f"has {found} as {name!r}; expected a string such as '0000000567'")
+    if "\0" in value or _plain(value) != value:
+        raise DataFault("bad_entry", f"has characters in {name!r} that no file name can hold: {_shorten(value)}")
+    return value
+
+
+def _from_image_path(image_path: str) -> tuple[str, str]:
+    path = PurePosixPath(image_path)
+    if path.parent.name != IMAGE_FOLDER:
+        raise DataFault("bad_entry", f"has an 'image_path' outside an {IMAGE_FOLDER} folder: {image_path[:SHOWN]!r}")
+    # A URL survives only as text: pathlib would fold its double slash.
+    base = posixpath.dirname(posixpath.dirname(image_path))
+    return base or ".", path.stem
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Where frames may lie: the root of the data set and the folders that were allowed besides.
+
+    Parameters
+    ----------
+    spellings : sequence of str
+        The root as absolute path or URL, in every spelling that a split may use (as given, links resolved).
+    allowed : sequence of str
+        Absolute paths or URLs given by ``--allow-root``.
+    """
+
+    spellings: Sequence[str]
+    allowed: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, root: Folder, allowed: Iterable[Folder] = ()) -> "Roots":
+        """Collect the spellings of opened folders."""
+        extra = [spelling for folder in allowed for spelling in (folder.url, folder.real())]
+        return cls(tuple(dict.fromkeys([root.url, root.real()])), tuple(dict.fromkeys(extra)))
+
+    def relative(self, dataset_root: str) -> str:
+        """Normalise a dataset_root: relative inside the root, absolute inside an allowed folder.
+
+        Raises
+        ------
+        DataFault
+            ``unsafe_path`` where it leaves them.
+        """
+        if not _is_absolute(dataset_root):
+            path = posixpath.normpath(dataset_root)
+            if path == ".." or path.startswith("../"):
+                raise DataFault("unsafe_path", f"has a dataset_root that leaves the root: {dataset_root[:SHOWN]!r}")
+            return path
+        path = _normalise(dataset_root)
+        for base in self.spellings:
+            if inside(path, base):
+                return posixpath.relpath(_local_part(path), _local_part(base))
+        if any(inside(path, base) for base in self.allowed):
+            return path
+        where = f"{dataset_root[:SHOWN]!r} is not inside {self.spellings[0]!r}"
+        raise DataFault("unsafe_path", f"has a dataset_root outside the root: {where}; allow it with --allow-root")
+
+    def holds(self, real: str) -> bool:
+        """Whether a location with all links resolved lies in the root or an allowed folder."""
+        return any(inside(real, base) for base in (*self.spellings, *self.allowed))
+
+
+def inside(path: str, base: str) -> bool:
+    """Whether a normalised absolute path or URL is `base` or lies below it."""
+    return path == base or path.startswith(base.rstrip("/") + "/")
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith("/") or "://" in path
+
+
+def _local_part(path: str) -> str:
+    return "/" + path.split("://", 1)[1] if "://" in path else path
+
+
+def _normalise(path: str) -> str:
+    scheme, mark, rest = path.partition("://")
+    if mark:
+        return f"{scheme}://{posixpath.normpath('/' + rest).lstrip('/')}"
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def _kind(value: object) -> str:
+    names = {dict: "object", list: "list", str: "string", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
+
+
+def _plain(text: str) -> str:
+    """Replace what UTF-8 cannot encode (JSON allows lone surrogates)."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _shorten(value: object) -> str:
+    try:
+        text = json.dumps(value)
+    except (ValueError, RecursionError):  # an integer beyond the interpreter's limit; a list nested too deeply
+        text = f"a JSON {_kind(value)}"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -1,0 +1,38 @@
+"""The errors of ncdb_dask: each says what was found, what was expected and what to do."""
+
+
+class NcdbError(Exception):
+    """Base of every error that a user can cause or cure; the command line prints it as one line."""
+
+
+class SplitError(NcdbError):
+    """A split file that cannot be used as a whole."""
+
+
+class PlanError(NcdbError):
+    """A request that does not fit what the output folder already holds."""
+
+
+class StorageError(NcdbError):
+    """A folder that cannot be read or written."""
+
+
+class RunError(NcdbError):
+    """A run that could not finish; what it finished is kept, and the same command continues it."""
+
+
+class DataFault(Exception):
+    """A fault of one entry's data: it becomes a row with a status, never an error of the run.
+
+    Parameters
+    ----------
+    status : str
+        One of the statuses of the table, for instance ``missing_depth``.
+    detail : str
+        A sentence for the person who will mend the data.
+    """
+
+    def __init__(self, status: str, detail: str) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail

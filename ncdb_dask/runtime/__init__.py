@@ -1,0 +1,1 @@
+"""Running tasks on Dask: clusters, fan-out, events. Knows nothing of depth."""

@@ -1,0 +1,212 @@
+"""Spreading shards over workers: waves, retries, and the hunt for an item that kills its worker.
+
+The graph that Dask sees is a bag over shard descriptors, a partition each, submitted in overlapping waves: the client
+holds a few hundred small tasks however large the run is.
+"""
+
+import errno
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ncdb_dask.errors import NcdbError, RunError
+from ncdb_dask.runtime.events import Observer, ShardDone, ShardSetAside, ShardSuspected, nobody
+from ncdb_dask.store.plan import Assignment
+from ncdb_dask.store.shards import Receipt
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+Task = Callable[[Assignment], Receipt | None]
+Outcome = Receipt | None | OSError | NcdbError
+
+# Waits before the second, third and fourth try: a mount that fails over is back within seconds.
+RETRY_DELAYS = (0.5, 2.0, 8.0)
+# Faults that waiting does not cure; the run stops at the first.
+HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# So many shards may fail for good before the rest of the run is given up: one bad sector should not cost the night,
+# a mount that is gone should not be asked for a thousand shards in turn.
+MAX_SET_ASIDE = 3
+# Tasks in flight per thread: enough that no worker waits for the driver, few enough to be forgotten cheaply.
+WINDOW = 4
+MAX_HUNTS = 3
+RESUMABLE = "what is complete stays, the same command goes on from it"
+
+
+def run_shards(
+    task: Task,
+    assignments: Iterable[Assignment],
+    client: "Client | None" = None,
+    observer: Observer = nobody,
+    retry_delays: Sequence[float] = RETRY_DELAYS,
+) -> Iterator[Receipt]:
+    """Run every assignment and yield its receipt, in order of completion.
+
+    Parameters
+    ----------
+    task : callable
+        Turns an assignment into a receipt; it may be called several times for one assignment. ``OSError`` means a
+        fault of the environment.
+    assignments : iterable of Assignment
+        One a shard.
+    client : distributed.Client, optional
+        Where to run; this process if left out.
+    observer : callable
+        Gets the events.
+    retry_delays : sequence of float
+        Seconds to wait before each further try after an ``OSError``.
+
+    Raises
+    ------
+    RunError
+        Where shards are left that could not be done. All others are committed.
+    """
+    run = _Run(partial(_attempt, task, tuple(retry_delays)), deque(assignments), observer)
+    yield from run.here() if client is None else run.on(client)
+    run.raise_if_incomplete()
+
+
+def _attempt(task: Task, delays: Sequence[float], assignment: Assignment) -> Outcome:
+    """Run a task with retries, on the worker; expected errors are values, which Dask does not log as crashes."""
+    for delay in (*delays, None):
+        try:
+            return task(assignment)
+        except NcdbError as error:
+            return error
+        except OSError as error:
+            if error.errno in HOPELESS or delay is None:
+                return error
+            time.sleep(delay)
+    raise AssertionError("the last try returns")
+
+
+@dataclass
+class _Hunt:
+    """The search of one shard for items that kill their worker."""
+
+    whole: Assignment
+    rounds: int = 0
+    probes: int = 0  # answers that are awaited; the whole shard's own failure counts as one
+    crashed: set[int] = field(default_factory=set)
+
+    def begin_round(self) -> None:
+        self.rounds += 1
+        self.probes = 1
+        if self.rounds > MAX_HUNTS:
+            raise RunError(
+                f"shard {self.whole.shard} kills its worker although none of its items does so alone; "
+                "give the workers more memory, or start over with a smaller --shard-size"
+            )
+
+    def assignment(self, probe: tuple[int, int] | None) -> Assignment:
+        return replace(self.whole, probe=probe, crashed=tuple(sorted(self.crashed)), attempt=self.rounds)
+
+
+@dataclass
+class _Run:
+    attempt: Callable[[Assignment], Outcome]
+    waiting: deque[Assignment]
+    observer: Observer
+    set_aside: dict[int, OSError] = field(default_factory=dict)
+    hunts: dict[int, _Hunt] = field(default_factory=dict)
+    hopeless: bool = False
+
+    def here(self) -> Iterator[Receipt]:
+        """Run one after another in this process."""
+        while self.waiting and not self.hopeless:
+            assignment = self.waiting.popleft()
+            yield from self._settle(assignment, self.attempt(assignment))
+
+    def on(self, client: "Client") -> Iterator[Receipt]:
+        """Run on a cluster in overlapping waves."""
+        from distributed import as_completed
+
+        running: dict[Future, Assignment] = {}
+        completed = as_completed(loop=client.loop)
+        window = 0
+        try:
+            while (self.waiting or running) and not self.hopeless:
+                if self.waiting and len(running) <= window // 2:
+                    window = WINDOW * max(1, sum(client.nthreads().values()))
+                    wave = self._submit(client, window - len(running))
+                    running |= wave
+                    completed.update(wave)
+                future = next(completed)
+                assignment = running.pop(future)
+                if self._survived(future, assignment):
+                    yield from self._settle(assignment, future.result()[0])
+        finally:
+            if running:
+                client.cancel(list(running), force=True)
+
+    def _submit(self, client: "Client", room: int) -> "dict[Future, Assignment]":
+        from dask import bag
+
+        wave = [self.waiting.popleft() for _ in range(min(room, len(self.waiting)))]
+        shards = bag.from_sequence(wave, partition_size=1).map(self.attempt)
+        return dict(zip(client.compute(shards.to_delayed()), wave, strict=True))
+
+    def _survived(self, future: "Future", assignment: Assignment) -> bool:
+        """Whether a task came to an end; one that killed its workers is hunted down."""
+        from distributed.scheduler import KilledWorker, NoWorkerError
+
+        if future.status == "finished":
+            return True
+        error = RunError("its tasks were cancelled") if future.status == "cancelled" else future.exception()
+        if isinstance(error, (RunError, NoWorkerError)):
+            raise RunError(f"the cluster went away ({error}); {RESUMABLE}") from error
+        if not isinstance(error, KilledWorker):
+            raise error
+        self._hunt(assignment)
+        return False
+
+    def _settle(self, assignment: Assignment, outcome: Outcome) -> Iterator[Receipt]:
+        if isinstance(outcome, OSError):
+            self._put_aside(assignment, outcome)
+        elif isinstance(outcome, NcdbError):
+            raise outcome
+        elif outcome is None:
+            self._probed(self.hunts[assignment.shard])
+        else:
+            self.hunts.pop(assignment.shard, None)
+            self.observer(ShardDone(outcome.shard, outcome.rows, outcome.counts))
+            yield outcome
+
+    def _put_aside(self, assignment: Assignment, error: OSError) -> None:
+        self.set_aside[assignment.shard] = error
+        self.observer(ShardSetAside(assignment.shard, _reason(error)))
+        self.hopeless = error.errno in HOPELESS or len(self.set_aside) >= MAX_SET_ASIDE
+
+    def _hunt(self, assignment: Assignment) -> None:
+        """Cut what killed its workers in halves; a half of one item is the culprit."""
+        start, stop = assignment.probe or (0, assignment.rows)
+        self.observer(ShardSuspected(assignment.shard, start, stop))
+        hunt = self.hunts.setdefault(assignment.shard, _Hunt(assignment))
+        if assignment.probe is None:
+            hunt.begin_round()
+        if stop - start == 1:
+            hunt.crashed.add(start)
+        else:
+            middle = (start + stop) // 2
+            halves = [hunt.assignment((start, middle)), hunt.assignment((middle, stop))]
+            hunt.probes += len(halves)
+            self.waiting.extendleft(halves)
+        self._probed(hunt)
+
+    def _probed(self, hunt: _Hunt) -> None:
+        """Count an answer; after the last one the whole shard is done without the culprits."""
+        hunt.probes -= 1
+        if hunt.probes == 0:
+            self.waiting.appendleft(hunt.assignment(None))
+
+    def raise_if_incomplete(self) -> None:
+        if self.set_aside:
+            reasons = "; ".join(f"shard {shard}: {_reason(error)}" for shard, error in self.set_aside.items())
+            raise RunError(f"{len(self.set_aside)} shards could not be done ({reasons}); {RESUMABLE}")
+
+
+def _reason(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

@@ -1,0 +1,340 @@
+"""Planning a scan: from split files and options to frozen data that says what will be done.
+
+Nothing is written here but by `ScanPlan.write`; a plan can be printed and thrown away.
+"""
+
+import math
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from ncdb_dask.dataset.split import Entry, Roots, SplitFile, entries, find_split, parse_split
+from ncdb_dask.errors import PlanError
+from ncdb_dask.scanning.schema import SCHEMA_VERSION
+from ncdb_dask.store.folder import Folder
+from ncdb_dask.store.plan import (
+    Assignment,
+    Part,
+    Plan,
+    default_shard_size,
+    part_file,
+    read_items,
+    read_plan,
+    write_part,
+    write_plan,
+)
+from ncdb_dask.store.shards import MANIFEST_FILE, Receipt, clear, read_manifest, read_receipts
+
+KIND = "scan"
+_ITEMS = pa.schema(
+    [
+        ("split", pa.string()),
+        ("index", pa.int64()),
+        ("dataset_root", pa.string()),
+        ("stem", pa.string()),
+        ("status", pa.string()),
+        ("detail", pa.string()),
+        ("item", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ScanRequest:
+    """What the caller asks for, with every default resolved.
+
+    Attributes
+    ----------
+    root, out : Folder
+        The data set and the table.
+    allowed : tuple of Folder
+        Further folders in which frames may lie.
+    splits : tuple of str
+        Split files as given.
+    variants : tuple of str
+        Depth folders in the order in which they are tried.
+    depth_scale : float, "auto" or None
+        Raw units a metre; None is 256 for 16-bit maps only.
+    image_stats : bool
+        Whether images are decoded.
+    shard_size : int or None
+        Entries a shard; None lets the plan choose.
+    """
+
+    root: Folder
+    out: Folder
+    allowed: tuple[Folder, ...]
+    splits: tuple[str, ...]
+    variants: tuple[str, ...]
+    depth_scale: float | str | None
+    image_stats: bool
+    shard_size: int | None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        root: Folder,
+        out: Folder,
+        allowed: Iterable[Folder],
+        splits: Iterable[str],
+        variants: Iterable[str],
+        depth_scale: float | str | None,
+        image_stats: bool,
+        shard_size: int | None,
+    ) -> "ScanRequest":
+        """Check the options and make a request of them.
+
+        Raises
+        ------
+        PlanError
+            An option outside its range.
+        """
+        if shard_size is not None and shard_size < 1:
+            raise PlanError(f"shard size {shard_size}: expected at least 1")
+        names = tuple(splits)
+        if not names:
+            raise PlanError("no split file given; expected at least one, such as train_split.json")
+        scale = checked_scale(depth_scale)
+        return cls(root, out, tuple(allowed), names, tuple(variants), scale, image_stats, shard_size)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what shapes the rows, as JSON values: a scan continues only under the same."""
+        return {
+            "root": self.root.url,
+            "allow_root": [folder.url for folder in self.allowed],
+            "variants": list(self.variants),
+            "depth_scale": self.depth_scale,
+            "image_stats": self.image_stats,
+            "schema": SCHEMA_VERSION,
+        }
+
+
+def checked_scale(given: float | str | None) -> float | str | None:
+    """Return the depth scale as a number, "auto" or None.
+
+    Raises
+    ------
+    PlanError
+        Where it is neither a positive number nor ``auto``.
+    """
+    if given is None or given == "auto":
+        return given
+    try:
+        scale = float(given)
+    except ValueError:
+        scale = math.nan
+    if not (0 < scale < math.inf):
+        raise PlanError(f"depth scale {given!r}: expected raw units a metre, such as 256 or 1000, or auto")
+    return scale
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """A scan that can be run: the plan, what of it is done, and what has to be written first.
+
+    Attributes
+    ----------
+    request : ScanRequest
+        What was asked for.
+    plan : Plan
+        Entries and shards.
+    done : mapping of int to Receipt
+        Shards that need no more work.
+    finished : bool
+        Whether the table is published already.
+    new_items : pyarrow.Table or None
+        Items of the plan's last part, when it is not on disk yet.
+    fresh : bool
+        Whether what the folder holds is removed first.
+    """
+
+    request: ScanRequest
+    plan: Plan
+    done: Mapping[int, Receipt]
+    finished: bool
+    new_items: pa.Table | None = None
+    fresh: bool = False
+
+    @property
+    def left(self) -> list[Assignment]:
+        """The shards that are still to be done."""
+        return [assignment for assignment in self.plan.assignments() if assignment.shard not in self.done]
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else f"{len(self.done)} shards done, {len(self.left)} left"
+        return (
+            f"<scan of {self.request.root.url} into {self.request.out.url}: {self.plan.entries} entries "
+            f"({self.plan.duplicates} duplicates left out) in {self.plan.shards} shards; {state}>"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan in figures, as JSON values."""
+        done, rows, counts = self.progress()
+        return {
+            "root": self.request.root.url,
+            "out": self.request.out.url,
+            "entries": self.plan.entries,
+            "duplicates": self.plan.duplicates,
+            "shards": self.plan.shards,
+            "shards_done": done,
+            "entries_done": rows,
+            "status": counts,
+            "finished": self.finished,
+            "settings": dict(self.plan.settings),
+        }
+
+    def progress(self) -> tuple[int, int, dict[str, int]]:
+        """Return the shards and rows that are done, and those rows by status."""
+        counts = Counter[str]()
+        for receipt in self.done.values():
+            counts.update(receipt.counts)
+        return len(self.done), counts.total(), dict(counts)
+
+    def write(self) -> None:
+        """Put the plan on disk; what is there already is not written again."""
+        out = self.request.out
+        if self.fresh:
+            clear(out)
+        if self.new_items is not None:
+            # A reader that goes by the manifest must not take the old table for the grown one.
+            out.remove(MANIFEST_FILE)
+            write_part(out, self.plan.parts[-1], self.new_items)
+        if read_plan(out) != self.plan:
+            write_plan(out, self.plan)
+
+
+def make_plan(request: ScanRequest, *, fresh: bool = False, update: bool = False) -> ScanPlan:
+    """Read the splits and decide what is to be done.
+
+    Parameters
+    ----------
+    request : ScanRequest
+        What is asked for.
+    fresh : bool
+        Leave aside what the output folder holds.
+    update : bool
+        Accept splits that have grown, and plan their new entries only.
+
+    Raises
+    ------
+    SplitError
+        A split that cannot be used.
+    PlanError
+        A folder that holds something else, or a scan under other options.
+    """
+    _check_root(request.root)
+    names = _split_names(request.splits)
+    splits = [parse_split(find_split(given, request.root), name) for given, name in names.items()]
+    inputs = {split.name: split.sha256 for split in splits}
+    existing = _existing_plan(request.out, fresh)
+    if existing is None:
+        return _new_plan(request, splits, inputs, fresh)
+    _check_settings(request, existing)
+    if existing.inputs == inputs:
+        manifest = read_manifest(request.out)
+        if manifest is not None:
+            return ScanPlan(request, existing, {receipt.shard: receipt for receipt in manifest.receipts}, True)
+        return ScanPlan(request, existing, read_receipts(request.out, existing), False)
+    if not update:
+        changed = [name for name in {**inputs, **existing.inputs} if inputs.get(name) != existing.inputs.get(name)]
+        raise PlanError(
+            f"{request.out.url} was planned with other contents of {', '.join(changed)}; "
+            "--update scans the entries that were added, --fresh starts over"
+        )
+    return _grown_plan(request, existing, splits, inputs)
+
+
+def _check_root(root: Folder) -> None:
+    try:
+        there = root.exists()
+    except OSError as error:
+        raise PlanError(f"{root.url}: cannot be read ({error.strerror or error})") from error
+    if not there:
+        raise PlanError(f"{root.url}: no such folder; ROOT is where the split's dataset_root entries start from")
+
+
+def _split_names(given: Sequence[str]) -> dict[str, str]:
+    """Name each split by its file name, or as given where two share one."""
+    bases = Counter(path.rsplit("/", 1)[-1] for path in dict.fromkeys(given))
+    return {path: base if bases[base := path.rsplit("/", 1)[-1]] == 1 else path for path in dict.fromkeys(given)}
+
+
+def _existing_plan(out: Folder, fresh: bool) -> Plan | None:
+    """Return the plan to go on with; refuse a folder whose files are not a scan's own."""
+    try:
+        plan = read_plan(out)
+    except PlanError:
+        if not fresh:
+            raise
+        return None
+    if plan is not None and plan.kind != KIND:
+        raise PlanError(f"{out.url} holds a run of kind {plan.kind!r}, not a scan; choose another folder")
+    own = ("_", ".") if plan is None else ("_", ".", "shard-")
+    foreign = [name for name in out.list().sizes if not name.startswith(own)]
+    if foreign and (plan is None or fresh):
+        raise PlanError(
+            f"{out.url} holds {len(foreign)} files that are not of a scan ({foreign[0]}, ...); choose an empty folder"
+        )
+    return None if fresh else plan
+
+
+def _check_settings(request: ScanRequest, plan: Plan) -> None:
+    now, before = request.settings(), dict(plan.settings)
+    if request.shard_size is not None:
+        now["shard_size"], before["shard_size"] = request.shard_size, plan.parts[0].shard_size
+    differing = [
+        f"{name} was {before.get(name)!r}, now {now.get(name)!r}" for name in now if now[name] != before.get(name)
+    ]
+    if differing:
+        raise PlanError(
+            f"{request.out.url} was begun with other options ({'; '.join(differing)}); "
+            "give the same ones to continue, or --fresh to start over"
+        )
+
+
+def _new_plan(request: ScanRequest, splits: list[SplitFile], inputs: dict[str, str], fresh: bool) -> ScanPlan:
+    found, duplicates = entries(splits, Roots.of(request.root, request.allowed))
+    size = request.shard_size or default_shard_size(len(found))
+    part = Part(part_file(0), 0, len(found), size)
+    plan = Plan(uuid.uuid4().hex, KIND, request.settings(), inputs, duplicates, (part,))
+    return ScanPlan(request, plan, {}, False, _table(found), fresh)
+
+
+def _grown_plan(request: ScanRequest, plan: Plan, splits: list[SplitFile], inputs: dict[str, str]) -> ScanPlan:
+    found, duplicates = entries(splits, Roots.of(request.root, request.allowed))
+    known = Counter(entry.key for entry in planned_entries(request.out, plan))
+    added = []
+    for entry in found:
+        if known[entry.key]:
+            known[entry.key] -= 1
+        else:
+            added.append(entry)
+    vanished = [key for key, count in known.items() if count]
+    if vanished:
+        raise PlanError(
+            f"{request.out.url}: {len(vanished)} entries that were planned are no longer in the splits "
+            f"({'/'.join(vanished[0]).strip(chr(0))}, ...); --update only adds, --fresh starts over"
+        )
+    grown = plan.extended(len(added), inputs, duplicates)
+    done = read_receipts(request.out, plan)
+    return ScanPlan(request, grown, done, False, _table(added) if added else None)
+
+
+def planned_entries(out: Folder, plan: Plan) -> list[Entry]:
+    """Return every entry of a plan that is on disk, in order."""
+    return [entry for assignment in plan.assignments() for entry in shard_entries(out, assignment)]
+
+
+def shard_entries(out: Folder, assignment: Assignment) -> list[Entry]:
+    """Return the entries of one shard."""
+    return [Entry(**item) for item in read_items(out, assignment)]
+
+
+def _table(found: Sequence[Entry]) -> pa.Table:
+    columns = {name: [getattr(entry, name) for entry in found] for name in _ITEMS.names}
+    return pa.table(columns, schema=_ITEMS)

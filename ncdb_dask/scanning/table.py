@@ -1,0 +1,78 @@
+"""The finished table of a scan: publishing it, and reading it back."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from ncdb_dask.errors import PlanError
+from ncdb_dask.scanning.plan import KIND
+from ncdb_dask.scanning.schema import SCHEMA
+from ncdb_dask.scanning.summary import COLUMNS, Summary, summarize
+from ncdb_dask.store.folder import Folder
+from ncdb_dask.store.plan import Plan, read_plan
+from ncdb_dask.store.shards import Manifest, Receipt, publish, read_manifest, read_receipts, read_shards, shard_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def finish(out: Folder, plan: Plan, receipts: Iterable[Receipt]) -> Summary:
+    """Summarize the committed shards and publish the table.
+
+    Raises
+    ------
+    PlanError
+        Where shards are missing.
+    """
+    done = list(receipts)
+    files = [shard_file(shard) for shard in sorted(receipt.shard for receipt in done)]
+    summary = summarize(read_shards(out, files, COLUMNS), plan.duplicates)
+    publish(out, plan, done, summary.as_dict())
+    return summary
+
+
+def published(out: Folder) -> Manifest:
+    """Return the manifest of a finished scan.
+
+    Raises
+    ------
+    PlanError
+        Where the folder holds no scan, another kind of run, or an unfinished one.
+    """
+    plan = read_plan(out)
+    if plan is None:
+        raise PlanError(f"{out.url} holds no scan; `ncdb-dask scan ROOT OUT` makes one")
+    if plan.kind != KIND:
+        raise PlanError(f"{out.url} holds a run of kind {plan.kind!r}, not a scan")
+    manifest = read_manifest(out)
+    if manifest is None:
+        done = len(read_receipts(out, plan))
+        raise PlanError(f"{out.url}: {done} of {plan.shards} shards are done; run its scan again to finish it")
+    return manifest
+
+
+def published_summary(out: Folder) -> Summary:
+    """Return the summary of a finished scan; see `published` for errors."""
+    return Summary.from_dict(published(out).summary)
+
+
+def read_table(out: Folder, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Read a finished scan in the order of its entries.
+
+    Columns that hold nulls keep their type (pandas' nullable types), and text stays text.
+
+    Raises
+    ------
+    PlanError
+        Where the scan is unfinished or a column is unknown.
+    """
+    import pandas as pd
+
+    unknown = set(columns or ()) - set(SCHEMA.names)
+    if unknown:
+        raise PlanError(f"a scan has no column {min(unknown)!r}; it has {', '.join(SCHEMA.names)}")
+    files = published(out).files
+    nullable = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    frame: pd.DataFrame = pa.concat_tables(read_shards(out, files, columns)).to_pandas(types_mapper=nullable.get)
+    return frame

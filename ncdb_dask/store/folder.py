@@ -1,0 +1,275 @@
+"""A folder on a local disk or behind any fsspec URL, with the few operations that the stages need.
+
+Every failure of the storage itself is an ``OSError``, whatever the protocol's client raises, so that callers
+tell a fault of the environment from a fault of the data by its type.
+"""
+
+import errno
+import os
+import posixpath
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
+
+from ncdb_dask.errors import StorageError
+
+T = TypeVar("T")
+# A name that is too long, or a link that leads to itself, names no folder either.
+_NO_SUCH_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of one folder.
+
+    Attributes
+    ----------
+    sizes : Mapping[str, int]
+        Name of every file to its size in bytes; -1 where the size was not asked for.
+    links : frozenset of str
+        The names that are symbolic links.
+    """
+
+    sizes: Mapping[str, int]
+    links: frozenset[str] = frozenset()
+
+
+class Folder(Protocol):
+    """Names are relative to the folder, with forward slashes; an absolute name stands for itself."""
+
+    @property
+    def url(self) -> str:
+        """The absolute path or URL."""
+
+    def exists(self) -> bool:
+        """Whether the folder is there; the prefix of an object store is there when something lies below it."""
+
+    def read(self, name: str) -> bytes:
+        """Return the file's bytes."""
+
+    def head(self, name: str, limit: int) -> tuple[bytes, int]:
+        """Return the file's first `limit` bytes and its size."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Open the file for reading at any place."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Create or replace the file; a reader sees the old bytes or the new ones, never a part."""
+
+    def list(self, name: str = "", sizes: bool = False) -> Listing:
+        """List a sub-folder once; one that does not exist is empty."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that does not exist is no error."""
+
+    def real(self, name: str = "") -> str:
+        """Return the location of `name` with all symbolic links resolved."""
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder on a mounted file system."""
+
+    path: str
+
+    @property
+    def url(self) -> str:
+        """The absolute path."""
+        return self.path
+
+    def exists(self) -> bool:
+        """Whether the folder is there."""
+        return os.path.isdir(self.path)
+
+    def read(self, name: str) -> bytes:
+        """Return the file's bytes."""
+        with open(os.path.join(self.path, name), "rb") as file:
+            return file.read()
+
+    def head(self, name: str, limit: int) -> tuple[bytes, int]:
+        """Return the file's first `limit` bytes and its size."""
+        with open(os.path.join(self.path, name), "rb", buffering=0) as file:
+            return file.read(limit), os.fstat(file.fileno()).st_size
+
+    def open(self, name: str) -> BinaryIO:
+        """Open the file for reading."""
+        return open(os.path.join(self.path, name), "rb")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Create or replace the file in one step."""
+        target = os.path.join(self.path, name)
+        parent, base = os.path.split(target)
+        os.makedirs(parent, exist_ok=True)
+        # Hidden, so that no Parquet reader takes a half-written file for a shard; unique, so that two attempts at
+        # one shard never share it; in the same folder, because a rename across file systems is a copy.
+        temporary = os.path.join(parent, f".{base}.{uuid.uuid4().hex}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync_folder(parent)
+
+    def list(self, name: str = "", sizes: bool = False) -> Listing:
+        """List a sub-folder."""
+        found: dict[str, int] = {}
+        links = []
+        try:
+            with os.scandir(os.path.join(self.path, name)) as entries:
+                for entry in filter(_is_file, entries):
+                    found[entry.name] = _size(entry) if sizes else -1
+                    if entry.is_symlink():
+                        links.append(entry.name)
+        except OSError as error:
+            if error.errno in _NO_SUCH_FOLDER:
+                return Listing({})
+            raise
+        return Listing(found, frozenset(links))
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        Path(self.path, name).unlink(missing_ok=True)
+
+    def real(self, name: str = "") -> str:
+        """Return the location with links resolved."""
+        return os.path.realpath(os.path.join(self.path, name))
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Pass over folders and pipes (which would block a reader for ever), and links to them or to nothing."""
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:  # removed, or renamed into place, since the listing
+        return -1
+
+
+def _sync_folder(path: str) -> None:
+    """Make a rename survive a power cut; file systems that cannot sync a folder do it by themselves."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """A prefix of an object store, or any other fsspec file system.
+
+    Writing is one PUT (or a completed multipart upload), which these stores make visible at once.
+    """
+
+    url: str
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    def _call(self, method: Callable[[Any, str], T], name: str) -> T:
+        from fsspec.core import url_to_fs  # imported when a URL is used: it costs time that local folders save
+
+        try:
+            # A listing that is remembered would hide what other workers have written since.
+            fs, path = url_to_fs(self._join(name), **{"use_listings_cache": False, **self.options})
+            return method(fs, path)
+        except OSError:
+            raise
+        except Exception as error:
+            # Clients raise their own families (botocore, aiohttp); to us each is the storage failing.
+            raise OSError(errno.EIO, f"{type(error).__name__}: {error}", self._join(name)) from error
+
+    def _join(self, name: str) -> str:
+        return name if "://" in name else posixpath.join(self.url, name).rstrip("/")
+
+    def exists(self) -> bool:
+        """Whether the folder is there."""
+        return self._call(lambda fs, path: bool(fs.isdir(path)), "")
+
+    def read(self, name: str) -> bytes:
+        """Return the file's bytes."""
+        return self._call(lambda fs, path: bytes(fs.cat_file(path)), name)
+
+    def head(self, name: str, limit: int) -> tuple[bytes, int]:
+        """Return the file's first `limit` bytes and its size."""
+        return self._call(lambda fs, path: (bytes(fs.cat_file(path, start=0, end=limit)), int(fs.size(path))), name)
+
+    def open(self, name: str) -> BinaryIO:
+        """Open the file for reading."""
+        return self._call(lambda fs, path: cast(BinaryIO, fs.open(path, "rb")), name)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Create or replace the file in one step."""
+        self._call(lambda fs, path: fs.pipe_file(path, data), name)
+
+    def list(self, name: str = "", sizes: bool = False) -> Listing:
+        """List a sub-folder."""
+        try:
+            entries = self._call(lambda fs, path: fs.ls(path, detail=True), name)
+        except (FileNotFoundError, NotADirectoryError):
+            return Listing({})
+        files = [entry for entry in entries if entry["type"] == "file"]
+        return Listing({posixpath.basename(entry["name"]): int(entry.get("size") or 0) for entry in files})
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        try:
+            self._call(lambda fs, path: fs.rm_file(path), name)
+        except FileNotFoundError:
+            return
+
+    def real(self, name: str = "") -> str:
+        """Return the location with links resolved."""
+        return self._join(name)
+
+
+@contextmanager
+def reported(folder: Folder, doing: str) -> Iterator[None]:
+    """Turn a failure of the storage into an error for the user: which folder, what failed, and that nothing is lost."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"{folder.url}: cannot {doing} ({reason}); what is complete stays, the same command goes on from it"
+        ) from error
+
+
+def open_folder(location: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Folder:
+    """Return the folder at a path or URL; nothing is touched yet.
+
+    Parameters
+    ----------
+    location : str or path
+        A local path, ``file://`` URL or any URL that fsspec knows (``s3://bucket/prefix``).
+    options : mapping, optional
+        fsspec storage options. Settings of fsspec's own configuration (files, ``FSSPEC_*`` variables) are
+        resolved here, once, so that workers need no environment of their own.
+    """
+    text = os.fspath(location)
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    if "://" not in text:
+        return LocalFolder(os.path.abspath(text))
+    import fsspec
+
+    protocol = text.split("://", 1)[0]
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except (ImportError, ValueError) as error:
+        extra = "pip install 'ncdb-dask[s3]'" if protocol in ("s3", "s3a") else "install fsspec's package for it"
+        raise StorageError(f"{text}: cannot open {protocol}:// locations here ({error}); {extra}") from error
+    return RemoteFolder(text.rstrip("/"), {**fsspec.config.conf.get(protocol, {}), **(options or {})})

@@ -1,0 +1,175 @@
+"""The plan of a run: which items there are, cut into shards, written once before any work begins.
+
+A shard is a row group of the plan's Parquet file, so a task carries a few numbers and reads its own items. The plan
+grows by parts: a later part holds what a grown input has added, and the shards before it keep their numbers.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ncdb_dask.errors import PlanError
+from ncdb_dask.store.folder import Folder
+
+PLAN_FOLDER = "_plan"
+PLAN_FILE = f"{PLAN_FOLDER}/plan.json"
+FORMAT = 1
+# A shard is the unit of retry and of scheduling. 512 frames are 10 to 60 s of work, which hides a task's cost of
+# milliseconds; 20,000 shards are what a scheduler holds with ease; 64 keep every core of a workstation busy.
+MAX_SHARD_SIZE = 512
+MIN_SHARD_SIZE = 8
+WANTED_SHARDS = 64
+MAX_SHARDS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What one task does: a shard, or a part of it on probation.
+
+    Attributes
+    ----------
+    shard, rows : int
+        Number of the shard in the run, and how many items it has.
+    part, row_group : str, int
+        Where the plan holds its items.
+    crashed : tuple of int
+        Positions in the shard that are known to kill their worker and are not touched again.
+    probe : tuple of int, or None
+        Only run the positions ``[start, stop)`` and write nothing, to find out which one kills its worker.
+    attempt : int
+        Tells a repeated assignment from the one before.
+    """
+
+    shard: int
+    rows: int
+    part: str
+    row_group: int
+    crashed: tuple[int, ...] = ()
+    probe: tuple[int, int] | None = None
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One Parquet file of the plan and the shards that are its row groups."""
+
+    file: str
+    first_shard: int
+    rows: int
+    shard_size: int
+
+    @property
+    def shards(self) -> int:
+        """Its number of shards."""
+        return math.ceil(self.rows / self.shard_size)
+
+    def assignments(self) -> Iterator[Assignment]:
+        """Yield one assignment a shard, in order."""
+        for group in range(self.shards):
+            rows = min(self.shard_size, self.rows - group * self.shard_size)
+            yield Assignment(self.first_shard + group, rows, self.file, group)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do, as frozen data.
+
+    Attributes
+    ----------
+    id : str
+        Random; receipts carry it, and a worker of an older plan that wakes up late finds that it is not its own.
+    kind : str
+        What is run, for instance ``scan``.
+    settings : mapping
+        Everything that shapes the rows; a run continues only under equal settings.
+    inputs : mapping
+        Name of each input file to its SHA-256.
+    duplicates : int
+        Items that were left out because an earlier one is the same.
+    parts : tuple of Part
+        Where the items lie.
+    """
+
+    id: str
+    kind: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    duplicates: int
+    parts: tuple[Part, ...]
+
+    @property
+    def entries(self) -> int:
+        """Number of items in all parts."""
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def shards(self) -> int:
+        """Number of shards in all parts."""
+        return sum(part.shards for part in self.parts)
+
+    def assignments(self) -> Iterator[Assignment]:
+        """Yield one assignment a shard, in order."""
+        for part in self.parts:
+            yield from part.assignments()
+
+    def extended(self, rows: int, inputs: Mapping[str, str], duplicates: int) -> "Plan":
+        """Return the plan with one more part for `rows` new items."""
+        size = self.parts[0].shard_size
+        part = Part(part_file(len(self.parts)), self.shards, rows, size)
+        parts = (*self.parts, part) if rows else self.parts
+        return replace(self, inputs=inputs, duplicates=duplicates, parts=parts)
+
+
+def part_file(number: int) -> str:
+    """Name the plan's file of a part."""
+    return f"{PLAN_FOLDER}/items-{number:03d}.parquet"
+
+
+def default_shard_size(entries: int) -> int:
+    """Choose how many items make a shard."""
+    size = min(MAX_SHARD_SIZE, max(MIN_SHARD_SIZE, math.ceil(entries / WANTED_SHARDS)))
+    return max(size, math.ceil(entries / MAX_SHARDS))
+
+
+def write_part(folder: Folder, part: Part, items: pa.Table) -> None:
+    """Write the items of one part, a row group a shard."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(items, sink, row_group_size=part.shard_size, compression="zstd")
+    folder.write(part.file, sink.getvalue().to_pybytes())
+
+
+def write_plan(folder: Folder, plan: Plan) -> None:
+    """Publish the plan; its parts are there already."""
+    document = {"format": FORMAT, **asdict(plan)}
+    folder.write(PLAN_FILE, json.dumps(document, indent=1).encode())
+
+
+def read_plan(folder: Folder) -> Plan | None:
+    """Return the folder's plan, or None where it has none.
+
+    Raises
+    ------
+    PlanError
+        Where the file is damaged or of another format.
+    """
+    try:
+        document = json.loads(folder.read(PLAN_FILE))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise PlanError(f"{folder.url}/{PLAN_FILE} is damaged ({error}); --fresh starts over") from error
+    if document.pop("format", None) != FORMAT:
+        raise PlanError(f"{folder.url} was planned by another version of ncdb_dask; --fresh starts over")
+    return Plan(**{**document, "parts": tuple(Part(**part) for part in document["parts"])})
+
+
+def read_items(folder: Folder, assignment: Assignment) -> list[dict[str, Any]]:
+    """Read the items of one shard."""
+    with folder.open(assignment.part) as file:
+        rows: list[dict[str, Any]] = pq.ParquetFile(file).read_row_group(assignment.row_group).to_pylist()
+    return rows

@@ -1,0 +1,216 @@
+"""Shards: written atomically, witnessed by a receipt, published by a manifest that comes last.
+
+Tasks run at least once; the published table holds each item exactly once. A shard's name is fixed by the plan, its
+file appears whole or not at all, and its receipt is written after it, so a run that died anywhere goes on from the
+receipts. Readers go by the manifest.
+"""
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ncdb_dask.errors import PlanError
+from ncdb_dask.store.folder import Folder
+from ncdb_dask.store.plan import PLAN_FILE, PLAN_FOLDER, Plan, read_plan
+
+MANIFEST_FILE = "_manifest.json"
+RECEIPT_FOLDER = f"{PLAN_FOLDER}/receipts"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Witness that a shard's file is complete.
+
+    Attributes
+    ----------
+    plan : str
+        The plan's id.
+    shard, rows, bytes : int
+        Number of the shard, its rows, and the size of its file.
+    sha256 : str
+        Of the file.
+    counts : mapping
+        Rows by status.
+    seconds : float
+        What the task took.
+    """
+
+    plan: str
+    shard: int
+    rows: int
+    bytes: int
+    sha256: str
+    counts: Mapping[str, int]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The published table: what a reader needs to know, and where it came from."""
+
+    plan: Plan
+    receipts: tuple[Receipt, ...]
+    finished: str
+    summary: Mapping[str, Any]
+
+    @property
+    def files(self) -> list[str]:
+        """The shards' files, in order."""
+        return [shard_file(receipt.shard) for receipt in self.receipts]
+
+
+def shard_file(shard: int) -> str:
+    """Name the file of a shard."""
+    return f"shard-{shard:06d}.parquet"
+
+
+def _receipt_file(shard: int) -> str:
+    return f"{RECEIPT_FOLDER}/shard-{shard:06d}.json"
+
+
+def commit(folder: Folder, plan_id: str, shard: int, table: pa.Table, seconds: float) -> Receipt:
+    """Write a shard's file, then its receipt.
+
+    Parameters
+    ----------
+    folder : Folder
+        The run's output.
+    plan_id : str
+        The plan that the rows were made under.
+    shard : int
+        Its number.
+    table : pyarrow.Table
+        Its rows; the column ``status`` is counted.
+    seconds : float
+        What making them took.
+
+    Raises
+    ------
+    PlanError
+        Where the folder meanwhile holds another plan: nothing is written.
+    OSError
+        Where the storage fails.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data = sink.getvalue().to_pybytes()
+    current = read_plan(folder)
+    if current is None or current.id != plan_id:
+        raise PlanError(f"{folder.url}: another run has started over in this folder; this one gives up")
+    counts = {str(pair["values"]): int(pair["counts"]) for pair in table["status"].value_counts().to_pylist()}
+    receipt = Receipt(
+        plan_id, shard, table.num_rows, len(data), hashlib.sha256(data).hexdigest(), counts, round(seconds, 4)
+    )
+    folder.write(shard_file(shard), data)
+    folder.write(_receipt_file(shard), json.dumps(asdict(receipt)).encode())
+    return receipt
+
+
+def read_receipts(folder: Folder, plan: Plan) -> dict[int, Receipt]:
+    """Return the receipts whose shards need no more work, by shard."""
+    wanted = {assignment.shard: assignment.rows for assignment in plan.assignments()}
+    names = folder.list(RECEIPT_FOLDER).sizes
+    sizes = folder.list(sizes=True).sizes
+    found = (_read_receipt(folder, shard) for shard in wanted if posixpath.basename(_receipt_file(shard)) in names)
+    return {
+        receipt.shard: receipt
+        for receipt in found
+        if receipt is not None
+        and receipt.plan == plan.id
+        and receipt.rows == wanted[receipt.shard]
+        and receipt.bytes == sizes.get(shard_file(receipt.shard))
+    }
+
+
+def _read_receipt(folder: Folder, shard: int) -> Receipt | None:
+    try:
+        return Receipt(**json.loads(folder.read(_receipt_file(shard))))
+    except (FileNotFoundError, ValueError, TypeError):  # none yet, or not one of ours: the shard is done again
+        return None
+
+
+def publish(folder: Folder, plan: Plan, receipts: Iterable[Receipt], summary: Mapping[str, Any]) -> Manifest:
+    """Clear away what crashed attempts left, then write the manifest.
+
+    Raises
+    ------
+    PlanError
+        Where the receipts do not cover the plan.
+    """
+    ordered = tuple(sorted(receipts, key=lambda receipt: receipt.shard))
+    if [receipt.shard for receipt in ordered] != list(range(plan.shards)):
+        raise PlanError(f"{folder.url}: {len(ordered)} of {plan.shards} shards are done; run the command again")
+    remove_strays(folder, {shard_file(receipt.shard) for receipt in ordered})
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    manifest = Manifest(plan, ordered, finished, summary)
+    document = {
+        "format": FORMAT,
+        "finished": finished,
+        "rows": plan.entries,
+        "summary": dict(summary),
+        "shards": [{"file": shard_file(receipt.shard), **asdict(receipt)} for receipt in ordered],
+        "plan": asdict(plan),
+    }
+    folder.write(MANIFEST_FILE, json.dumps(document, indent=1).encode())
+    return manifest
+
+
+def read_manifest(folder: Folder) -> Manifest | None:
+    """Return the manifest of the folder's own plan, or None where the run is unfinished.
+
+    Raises
+    ------
+    PlanError
+        Where the file is damaged or of another format.
+    """
+    plan = read_plan(folder)
+    try:
+        document = json.loads(folder.read(MANIFEST_FILE))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise PlanError(f"{folder.url}/{MANIFEST_FILE} is damaged ({error}); remove it and run again") from error
+    if document.get("format") != FORMAT:
+        raise PlanError(f"{folder.url} was written by another version of ncdb_dask; --fresh starts over")
+    # A plan that has grown since leaves its manifest behind.
+    if plan is None or document["plan"]["id"] != plan.id or document["rows"] != plan.entries:
+        return None
+    receipts = tuple(Receipt(**{k: v for k, v in shard.items() if k != "file"}) for shard in document["shards"])
+    return Manifest(plan, receipts, document["finished"], document["summary"])
+
+
+def read_shards(folder: Folder, files: Iterable[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the rows of each shard, in order."""
+    for name in files:
+        with folder.open(name) as file:
+            yield pq.read_table(file, columns=None if columns is None else list(columns))
+
+
+def remove_strays(folder: Folder, keep: Iterable[str] = ()) -> None:
+    """Remove shard files that are not in `keep`, and half-written files of attempts that died."""
+    kept = set(keep)
+    for place in ("", PLAN_FOLDER, RECEIPT_FOLDER):
+        for name in folder.list(place).sizes:
+            stray = name.startswith("shard-") and name.endswith(".parquet") and name not in kept
+            if stray or (name.startswith(".") and name.endswith(".tmp")):
+                folder.remove(f"{place}/{name}" if place else name)
+
+
+def clear(folder: Folder) -> None:
+    """Remove a run's own files, and nothing else, so that another can begin in its folder.
+
+    The plan goes last: a removal that is interrupted leaves a run that can be continued or cleared again.
+    """
+    folder.remove(MANIFEST_FILE)
+    remove_strays(folder)
+    for place in (RECEIPT_FOLDER, PLAN_FOLDER):
+        for name in sorted(folder.list(place).sizes, key=lambda name: f"{place}/{name}" == PLAN_FILE):
+            folder.remove(f"{place}/{name}")

@@ -1,0 +1,118 @@
+"""The local cluster: what it listens on, how it spreads work, and how it survives its workers."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from helpers.faults import Deadly, always, die_at_frame, die_at_write, once
+from helpers.trees import assert_complete
+
+import ncdb_dask
+from ncdb_dask.runtime import cluster as cluster_module
+from ncdb_dask.runtime.events import Event, ShardDone, ShardSuspected
+
+SHARD_SIZE = 4
+
+
+@pytest.fixture
+def client() -> Iterator[object]:
+    with ncdb_dask.local_cluster(2) as opened:
+        yield opened
+
+
+def test_the_table_is_the_same_as_without_a_cluster(client, data, tmp_path, expected):
+    events: list[Event] = []
+    summary = ncdb_dask.scan(data, tmp_path / "scan", shard_size=SHARD_SIZE, client=client, observer=events.append)
+    assert summary.samples == len(expected)
+    assert_complete(tmp_path / "scan", expected)
+    done = [event.shard for event in events if isinstance(event, ShardDone)]
+    assert sorted(done) == list(range(6))
+
+
+def test_more_shards_than_fit_into_a_wave_all_run(client, data, tmp_path, expected):
+    ncdb_dask.scan(data, tmp_path / "scan", shard_size=1, client=client)
+    assert_complete(tmp_path / "scan", expected)
+
+
+def test_everything_listens_on_the_loopback_interface_only(client):
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = [
+        connection.laddr
+        for process in processes
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 4  # scheduler, dashboard, and two workers at least
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+
+
+def test_a_taken_dashboard_port_is_no_obstacle(client):
+    assert cluster_module._dashboard_port() == 0
+    with ncdb_dask.local_cluster(1) as second:
+        assert second.dashboard_link != client.dashboard_link
+
+
+def test_workers_are_processes_of_one_thread(client):
+    assert sorted(client.nthreads().values()) == [1, 1]
+    assert os.getpid() not in client.run(os.getpid).values()
+
+
+def test_a_worker_killed_in_mid_shard_costs_nothing(client, data, tmp_path, expected):
+    client.register_plugin(Deadly(die_at_frame, once, tmp_path / "flag", "0000000005"))
+    ncdb_dask.scan(data, tmp_path / "scan", shard_size=SHARD_SIZE, client=client)
+    assert (tmp_path / "flag").exists()
+    assert_complete(tmp_path / "scan", expected)
+
+
+def test_a_worker_killed_between_data_and_receipt_costs_nothing(client, data, tmp_path, expected):
+    client.register_plugin(Deadly(die_at_write, once, tmp_path / "flag", "receipts/"))
+    ncdb_dask.scan(data, tmp_path / "scan", shard_size=SHARD_SIZE, client=client)
+    assert (tmp_path / "flag").exists()
+    assert_complete(tmp_path / "scan", expected)
+
+
+def test_frames_that_always_kill_their_worker_end_as_crashed_rows(monkeypatch, data, tmp_path, expected):
+    # Two deaths make a suspect here, to keep the test short; the product waits for four.
+    monkeypatch.setitem(cluster_module.SETTINGS, "distributed.scheduler.allowed-failures", 1)
+    events: list[Event] = []
+    with ncdb_dask.local_cluster(2) as client:
+        client.register_plugin(Deadly(die_at_frame, always, "0000000005"))
+        summary = ncdb_dask.scan(data, tmp_path / "scan", shard_size=SHARD_SIZE, client=client, observer=events.append)
+    assert summary.status == {"ok": 22, "crashed": 2}  # the stem is in both scenes
+    rows = ncdb_dask.read_scan(tmp_path / "scan")
+    crashed = rows["status"] == "crashed"
+    assert set(rows.loc[crashed, "filename"]) == {"0000000005"}
+    assert rows.loc[crashed, "detail"].str.contains("killed its worker").all()
+    assert rows.loc[crashed, "mean_depth"].isna().all()
+    pd.testing.assert_frame_equal(rows[~crashed], expected[~crashed])
+    assert any(isinstance(event, ShardSuspected) for event in events)
+    done = [event.shard for event in events if isinstance(event, ShardDone)]
+    assert sorted(done) == list(range(6))
+
+
+def test_workers_ignore_the_interrupt_that_a_terminal_sends_to_all(client):
+    assert set(client.run(signal.getsignal, signal.SIGINT).values()) == {signal.SIG_IGN}
+
+
+def test_a_driver_that_is_killed_takes_its_workers_with_it(tmp_path):
+    script = (
+        "import os, signal, ncdb_dask\n"
+        "if __name__ == '__main__':\n"
+        "    with ncdb_dask.local_cluster(1) as client:\n"
+        "        print(*client.run(os.getpid).values(), flush=True)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = Path(tmp_path, "driver.py")
+    path.write_text(script)
+    ran = subprocess.run([sys.executable, path], stdout=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode == -signal.SIGKILL
+    worker = int(ran.stdout)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(worker).wait(timeout=30)
