@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO = demo
 
-.PHONY: demo test check clean constraints
+.PHONY: demo test check reference clean constraints
 
 demo: .venv/demo/.done
 	rm -rf $(DEMO)
@@ -45,6 +45,10 @@ define environment
 	  { echo "Python 3.11 or later is needed, found $$($(PYTHON) --version); name another: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear .venv/$(1)
 endef
+
+# Writes the help of every command and the public docstrings into docs/reference; a test compares them.
+reference: .venv/test/.done
+	.venv/test/bin/python docs/reference/generate.py
 
 # The newest versions that pip finds together, for a new constraints.txt; torch is left to its extra.
 constraints:

@@ -53,7 +53,7 @@ def scan(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    r"""Turn every entry of a split into one row of depth statistics.
+    """Turn every entry of a split into one row of depth statistics.
 
     ROOT is the data set (NCDB layout), OUT the folder of the Parquet table; both may be URLs such as
     s3://bucket/prefix. Whatever is broken in an entry becomes the status of its row. A scan that was interrupted
@@ -62,7 +62,7 @@ def scan(
     \b
     ncdb-dask scan data/ncdb out/scan
     ncdb-dask scan data/ncdb out/scan --split train_split.json --split val_split.json
-    """
+    """  # noqa: D301 - click reads the \b as "do not rewrap"
     from ncdb_dask import api
     from ncdb_dask.cli.progress import shown_progress
     from ncdb_dask.cli.summary import print_summary
