@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -36,9 +37,21 @@ def api_page() -> str:
     page = NOTE + "# Python API\n\nEverything here is imported from `ncdb_dask`.\n"
     for name in ncdb_dask.__all__:
         thing = getattr(ncdb_dask, name)
-        signature = "" if inspect.isclass(thing) else str(inspect.signature(thing))
-        page += f"\n## {name}\n\n```text\n{name}{signature}\n\n{inspect.getdoc(thing)}\n```\n"
+        call = name if inspect.isclass(thing) else f"{name}({', '.join(_parameters(thing))})"
+        page += f"\n## {name}\n\n```text\n{call}\n\n{inspect.getdoc(thing)}\n```\n"
     return page
+
+
+def _parameters(function: Callable[..., object]) -> Iterator[str]:
+    """Write parameters with their defaults; the types are told by the docstring."""
+    keyword_only = False
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
+            keyword_only = True
+            yield "*"
+        default = getattr(parameter.default, "__name__", repr(parameter.default))
+        stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+        yield stars + parameter.name + ("" if parameter.default is parameter.empty else f"={default}")
 
 
 def _widths() -> dict[str, int]:

@@ -4,9 +4,8 @@ import os
 import signal
 import sys
 
-from helpers.faults import die_at_write, nth
-
 import ncdb_dask
+from helpers.faults import die_at_write, nth
 from ncdb_dask.runtime.events import Event, ShardDone
 
 
