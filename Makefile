@@ -7,7 +7,7 @@ DEMO = demo
 
 demo: .venv/demo/.done
 	rm -rf $(DEMO)
-	.venv/demo/bin/ncdb-dask synth $(DEMO)/tree
+	.venv/demo/bin/ncdb-dask synth $(DEMO)/tree --faults
 	.venv/demo/bin/ncdb-dask scan $(DEMO)/tree $(DEMO)/scan --split train_split.json --split val_split.json
 
 test: check .venv/stages/.done
