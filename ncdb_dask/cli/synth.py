@@ -37,4 +37,5 @@ def synth(out: str, scenes: int, frames: int, seed: int, faults: bool) -> None:
         except (ValueError, OSError) as error:
             raise NcdbError(str(error)) from error
     click.echo(f"{tree.frames} frames in {len(tree.scenes)} scenes under {tree.root}")
-    click.echo(f"splits: {tree.train} entries to train, {tree.val} to validate, {tree.faults} of them broken")
+    broken = f", and {tree.faults} broken entries" if faults else ""
+    click.echo(f"splits: {tree.train} to train, {tree.val} to validate{broken}")

@@ -64,7 +64,8 @@ class Summary:
 
     def text(self) -> str:
         """Return the summary as lines for people."""
-        lines = [f"Samples       {self.samples}", f"Skipped       {self.skipped}  ({_shares(self.status, 'ok')})"]
+        faults = ", ".join(f"{name} {count}" for name, count in self.status.items() if name != "ok")
+        lines = [f"Samples       {self.samples}", f"Skipped       {self.skipped}{faults and f'  ({faults})'}"]
         if self.duplicates:
             lines.append(f"Duplicates    {self.duplicates}  (kept once)")
         if self.mean_of_means is not None:
@@ -104,9 +105,10 @@ def summarize(tables: Iterable[pa.Table], duplicates: int) -> Summary:
     histogram = np.zeros(HIST_BINS, dtype=np.int64)
     lowest, highest, ambiguous = np.inf, -np.inf, 0
     for table in tables:
-        for name, counter in counters.items():
-            counter.update({pair["values"]: pair["counts"] for pair in _pairs(table[name])})
         ok = table.filter(compute.equal(table["status"], "ok"))
+        for name, counter in counters.items():
+            pairs = _pairs((table if name == "status" else ok)[name])
+            counter.update({pair["values"]: pair["counts"] for pair in pairs})
         if ok.num_rows:
             means.append(ok["mean_depth"].to_numpy())
             lowest = min(lowest, compute.min(ok["min_depth"]).as_py())
@@ -143,8 +145,7 @@ def _pairs(column: pa.ChunkedArray) -> list[dict[str, Any]]:
     return pairs
 
 
-def _shares(counts: Mapping[str, int], but: str | None = None) -> str:
-    """Write counts with their share of all; `but` one name."""
+def _shares(counts: Mapping[str, int]) -> str:
+    """Write counts with their share of all."""
     total = sum(counts.values())
-    parts = [f"{name} {count} ({100 * count / total:.1f} %)" for name, count in counts.items() if name != but]
-    return ", ".join(parts) or "none"
+    return ", ".join(f"{name} {count} ({100 * count / total:.1f} %)" for name, count in counts.items()) or "none"
