@@ -100,23 +100,31 @@ class PlainLines:
 
 @contextmanager
 def _bar() -> Iterator[Observer]:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    tally = Tally()
+
+    class TwoLines(Progress):
+        """The bar, and the counts by status below it, where they have room."""
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield from super().get_renderables()
+            yield Text(f"  {tally.statuses()}")
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(
-        *columns, TimeRemainingColumn(), TextColumn("{task.fields[statuses]}"), console=Console(stderr=True)
-    ) as progress:
-        tally = Tally()
-        task = progress.add_task("scan", total=None, rate="", statuses="")
+    with TwoLines(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("starting", total=None, rate="")
 
         def observe(event: Event) -> None:
             tally.add(event)
             text = remark(event)
             if text:
                 progress.console.print(text)
-            rate = f"{tally.rate:.0f}/s"
-            progress.update(task, total=tally.rows, completed=tally.done, rate=rate, statuses=tally.statuses())
+            if isinstance(event, RunStarted):
+                progress.update(task, description=event.what)
+            progress.update(task, total=tally.rows, completed=tally.done, rate=f"{tally.rate:.0f}/s")
 
         yield observe
 

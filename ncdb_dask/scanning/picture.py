@@ -63,8 +63,8 @@ def _frame_histogram(axes: "Axes", means: np.ndarray[Any, np.dtype[np.float64]])
     for (name, _), (_, start) in zip(SCENE_TYPES[1:], SCENE_TYPES, strict=False):
         if means.min() < start < means.max():
             axes.axvline(start, color=GREY, linestyle="--", linewidth=1)
-            place = {"transform": axes.get_xaxis_transform(), "va": "top", "fontsize": 8, "color": GREY}
-            axes.text(start, 0.98, f" {name}", rotation=90, **place)
+            across = axes.get_xaxis_transform()  # x in data, y from 0 to 1
+            axes.text(start, 0.98, f" {name}", rotation=90, va="top", fontsize=8, color=GREY, transform=across)
 
 
 def _pixel_histogram(axes: "Axes", counts: np.ndarray[Any, np.dtype[np.float64]]) -> None:
