@@ -82,8 +82,10 @@ def scan(
     if dry_run:
         click.echo(json.dumps(plan.as_dict()) if as_json else str(plan))
         return
-    # A finished scan is only read: no cluster is opened for it.
-    with opened_client(0 if plan.finished else workers) as client, shown_progress() as observer:
-        summary = api.run_scan(plan, client=client, observer=observer)
+    if plan.finished:
+        summary = api.run_scan(plan)
+    else:
+        with opened_client(workers) as client, shown_progress() as observer:
+            summary = api.run_scan(plan, client=client, observer=observer)
     where = api.draw_scan(out) if picture else None
     print_summary(summary, out, where, as_json)

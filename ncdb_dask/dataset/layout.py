@@ -4,6 +4,7 @@ RGB at ``<dataset_root>/image_a6/<stem>.png`` (``.jpg`` as fallback), depth at `
 the first existing of an ordered list of variants.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ class Tree:
     variants: Sequence[str]
     _listings: OrderedDict[str, Listing] = field(default_factory=OrderedDict, repr=False)
     _names: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def locate(self, dataset_root: str, stem: str) -> FramePaths:
         """Return where image and depth of a frame lie.
@@ -82,21 +84,28 @@ class Tree:
         DataFault
             ``missing_image``, ``missing_depth`` or ``unsafe_path``.
         """
-        image = self._first(dataset_root, [IMAGE_FOLDER], [stem + suffix for suffix in IMAGE_SUFFIXES])
+        image = self._first("image", dataset_root, [IMAGE_FOLDER], [stem + suffix for suffix in IMAGE_SUFFIXES])
         if image is None:
             looked = f"{dataset_root}/{IMAGE_FOLDER}/{stem}"
             raise DataFault("missing_image", f"no image {looked} with suffix {' or '.join(IMAGE_SUFFIXES)}")
-        depth = self._first(dataset_root, self.variants, [stem + ".png"])
+        depth = self._first("depth", dataset_root, self.variants, [stem + ".png"])
         if depth is None:
             looked = ", ".join(self.variants)
             raise DataFault("missing_depth", f"no depth {stem}.png in {dataset_root} under any of {looked}")
         return FramePaths(image[1], depth[1], depth[0])
 
-    def _first(self, dataset_root: str, folders: Sequence[str], names: Sequence[str]) -> tuple[str, str] | None:
+    def _first(
+        self, what: str, dataset_root: str, folders: Sequence[str], names: Sequence[str]
+    ) -> tuple[str, str] | None:
         """Return the first of `folders` that holds one of `names`, and the path of that file."""
         for folder in folders:
             path = folder if dataset_root == "." else f"{dataset_root}/{folder}"
-            listing = self._listing(path)
+            try:
+                listing = self._listing(path)
+            except PermissionError as error:
+                raise DataFault(
+                    f"unreadable_{what}", f"{path}: may not be listed ({error.strerror or error})"
+                ) from error
             for name in names:
                 if name in listing.sizes:
                     if name in listing.links:
@@ -105,18 +114,19 @@ class Tree:
         return None
 
     def _listing(self, folder: str) -> Listing:
-        if folder in self._listings:
-            self._listings.move_to_end(folder)
-            return self._listings[folder]
-        listing = self.root.list(folder)
-        if listing.sizes:
-            self._check(folder)
-        self._listings[folder] = listing
-        self._names += len(listing.sizes)
-        while self._names > REMEMBERED_NAMES and len(self._listings) > 1:
-            _, oldest = self._listings.popitem(last=False)
-            self._names -= len(oldest.sizes)
-        return listing
+        with self._lock:  # a worker may have several threads, and a folder is listed once for all of them
+            if folder in self._listings:
+                self._listings.move_to_end(folder)
+                return self._listings[folder]
+            listing = self.root.list(folder)
+            if listing.sizes:
+                self._check(folder)
+            self._listings[folder] = listing
+            self._names += len(listing.sizes) + 1  # a folder that is not there is remembered too
+            while self._names > REMEMBERED_NAMES and len(self._listings) > 1:
+                _, oldest = self._listings.popitem(last=False)
+                self._names -= len(oldest.sizes) + 1
+            return listing
 
     def _check(self, path: str) -> None:
         real = self.root.real(path)

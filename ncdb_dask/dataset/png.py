@@ -4,8 +4,11 @@ Only one-channel PNGs are depth. Pillow would silently halve the precision of 16
 palette indices, and rescale 1, 2 and 4 bits; so the header decides before the decoder sees a byte.
 """
 
+import errno
 import io
 import struct
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,14 +67,11 @@ def decode_depth(data: bytes, *, allow_8bit: bool = False) -> npt.NDArray[np.uin
     if header is None:
         raise DataFault("unreadable_depth", f"is no PNG ({len(data)} bytes, beginning with {data[:8].hex(' ')!r})")
     _check_supported(header, allow_8bit)
-    try:
-        with whole_files_only(), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            raw = np.asarray(image, dtype=np.uint16)
-    except Exception as error:  # the bytes are in memory: whatever the decoder raises is their fault
-        raise DataFault("unreadable_depth", f"does not decode: {_sentence(error)}") from error
-    if raw.shape != (header.height, header.width):
-        raise DataFault("unreadable_depth", f"decodes to shape {raw.shape}, not {(header.height, header.width)}")
-    return raw
+    with decoding("unreadable_depth"), whole_files_only, Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        # A second header chunk would overrule the one that was checked.
+        if (image.size, image.mode) != ((header.width, header.height), "I;16" if header.bit_depth == 16 else "L"):
+            raise ValueError(f"opens as {image.mode} of size {image.size}, unlike its header")
+        return np.asarray(image, dtype=np.uint16)
 
 
 def _check_supported(header: PngHeader, allow_8bit: bool) -> None:
@@ -90,20 +90,51 @@ def check_pixels(status: str, width: int, height: int) -> None:
         raise DataFault(status, f"claims {width} x {height} pixels; the limit is {MAX_PIXELS}")
 
 
-@contextmanager
-def whole_files_only() -> Iterator[None]:
-    """Force Pillow to refuse truncated files.
+class _WholeFilesOnly:
+    """Forces Pillow to refuse truncated files while any thread is inside.
 
     Training scripts set the process-wide switch; it would turn the missing part into zeros, that is into
     "invalid depth", without a word.
     """
-    before = ImageFile.LOAD_TRUNCATED_IMAGES
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = ImageFile.LOAD_TRUNCATED_IMAGES
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                ImageFile.LOAD_TRUNCATED_IMAGES = self._before
+
+
+whole_files_only = _WholeFilesOnly()
+
+
+@contextmanager
+def decoding(status: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into a fault with `status`: its bytes are in memory, so it is their fault.
+
+    Raises
+    ------
+    OSError
+        Where memory runs out, which is a fault of the environment.
+    """
     try:
-        yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
-
-
-def _sentence(error: Exception) -> str:
-    return str(error) or type(error).__name__
+        with warnings.catch_warnings():  # Pillow's advice to programmers; it must not decide about a file
+            warnings.simplefilter("ignore")
+            yield
+    except DataFault:
+        raise
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, "out of memory while decoding") from error
+    except Exception as error:
+        raise DataFault(status, f"does not decode: {str(error) or type(error).__name__}") from error

@@ -137,7 +137,7 @@ def _all_entries(splits: Iterable[SplitFile], roots: "Roots") -> Iterator[Entry]
                 dataset_root, stem = parse_item(item, roots)
             except DataFault as fault:
                 detail = f"{split.name}: entry {index} {fault.detail}"
-                yield Entry(split.name, index, None, None, fault.status, _plain(detail), _shorten(item))
+                yield Entry(split.name, index, None, None, fault.status, plain(detail), _shorten(item))
             else:
                 yield Entry(split.name, index, dataset_root, stem)
 
@@ -158,7 +158,7 @@ def parse_item(item: object, roots: "Roots") -> tuple[str, str]:
         base, stem = _from_image_path(_text(item, "image_path"))
     else:
         keys = ", ".join(map(str, item)) or "none"
-        raise DataFault("bad_entry", f"has neither 'new_filename' nor 'image_path' (keys: {_plain(keys)[:SHOWN]})")
+        raise DataFault("bad_entry", f"has neither 'new_filename' nor 'image_path' (keys: {plain(keys)[:SHOWN]})")
     if stem.startswith("/") or ".." in stem.split("/"):
         raise DataFault("unsafe_path", f"has a stem that leaves its folder: {stem[:SHOWN]!r}")
     if "/" in stem:
@@ -168,7 +168,7 @@ def parse_item(item: object, roots: "Roots") -> tuple[str, str]:
 
 def _text(item: Mapping[str, object], name: str) -> str:
     if name not in item:
-        raise DataFault("bad_entry", f"has no {name!r} (keys: {_plain(', '.join(item))[:SHOWN]})")
+        raise DataFault("bad_entry", f"has no {name!r} (keys: {plain(', '.join(item))[:SHOWN]})")
     value = item[name]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         hint = "a number has lost its leading zeros; write it as a string"
@@ -176,18 +176,18 @@ def _text(item: Mapping[str, object], name: str) -> str:
     if not isinstance(value, str) or not value:
         found = "an empty string" if value == "" else f"a JSON {_kind(value)}"
         raise DataFault("bad_entry", f"has {found} as {name!r}; expected a string such as '0000000567'")
-    if "\0" in value or _plain(value) != value:
+    if "\0" in value or plain(value) != value:
         raise DataFault("bad_entry", f"has characters in {name!r} that no file name can hold: {_shorten(value)}")
     return value
 
 
 def _from_image_path(image_path: str) -> tuple[str, str]:
-    path = PurePosixPath(image_path)
+    path = PurePosixPath(image_path)  # as the loaders of the field read it: "./" and a last "/" do not count
     if path.parent.name != IMAGE_FOLDER:
         raise DataFault("bad_entry", f"has an 'image_path' outside an {IMAGE_FOLDER} folder: {image_path[:SHOWN]!r}")
-    # A URL survives only as text: pathlib would fold its double slash.
-    base = posixpath.dirname(posixpath.dirname(image_path))
-    return base or ".", path.stem
+    if "://" in image_path:  # pathlib would fold the double slash
+        return posixpath.dirname(posixpath.dirname(image_path)), path.stem
+    return str(path.parent.parent), path.stem
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def _kind(value: object) -> str:
     return names.get(type(value), "number")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Replace what UTF-8 cannot encode (JSON allows lone surrogates)."""
     return text.encode("utf-8", "replace").decode("utf-8")
 

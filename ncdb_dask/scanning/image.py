@@ -1,15 +1,14 @@
 """Statistics of one RGB image: brightness, lighting, and a hash that near-duplicates share."""
 
 import io
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from ncdb_dask.dataset.png import check_pixels, whole_files_only
+from ncdb_dask.dataset.png import check_pixels, decoding, read_header, whole_files_only
 from ncdb_dask.errors import DataFault
 
 # Exposure meters aim a scene at 18 % grey, which sRGB (IEC 61966-2-1) encodes as 118. A mean one stop below that
@@ -64,7 +63,7 @@ def read_image_header(data: bytes) -> ImageHeader:
     DataFault
         ``unreadable_image`` where they do not begin a picture.
     """
-    with _opened(data) as image:
+    with decoding("unreadable_image"), whole_files_only, _opened(data) as image:
         return ImageHeader(image.mode, *image.size)
 
 
@@ -76,24 +75,22 @@ def image_stats(data: bytes) -> tuple[ImageHeader, ImageStats]:
     DataFault
         ``unreadable_image`` where it does not decode.
     """
-    with _opened(data) as image:
+    with decoding("unreadable_image"), whole_files_only, _opened(data) as image:
         header = ImageHeader(image.mode, *image.size)
-        try:
-            with whole_files_only():
-                luma = _luma(image)
-        except Exception as error:  # the bytes are in memory: whatever the decoder raises is their fault
-            raise DataFault("unreadable_image", f"does not decode: {error or type(error).__name__}") from error
+        luma = _luma(image)
     return header, luma_stats(luma)
 
 
 def _opened(data: bytes) -> Image.Image:
+    """Open a picture, which reads its header only; the size is checked before memory is taken."""
+    claimed = read_header(data)
+    if claimed is not None:
+        check_pixels("unreadable_image", claimed.width, claimed.height)
     try:
-        with warnings.catch_warnings():  # Pillow only warns from 89 megapixels on; the limit below is stricter
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=["PNG", "JPEG"])
-    except Exception as error:
+        image = Image.open(io.BytesIO(data), formats=["PNG", "JPEG"])
+    except UnidentifiedImageError as error:
         begins = f"{len(data)} bytes, beginning with {data[:8].hex(' ')!r}"
-        raise DataFault("unreadable_image", f"is no PNG or JPEG that can be opened ({begins})") from error
+        raise DataFault("unreadable_image", f"is no PNG or JPEG ({begins})") from error
     check_pixels("unreadable_image", *image.size)
     return image
 

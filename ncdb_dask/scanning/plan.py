@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ncdb_dask.dataset.split import Entry, Roots, SplitFile, entries, find_split, parse_split
-from ncdb_dask.errors import PlanError
+from ncdb_dask.dataset.split import Entry, Roots, SplitFile, entries, find_split, parse_split, plain
+from ncdb_dask.errors import PlanError, SplitError
 from ncdb_dask.scanning.schema import SCHEMA_VERSION
 from ncdb_dask.store.folder import Folder
 from ncdb_dask.store.plan import (
@@ -27,7 +27,7 @@ from ncdb_dask.store.plan import (
     write_part,
     write_plan,
 )
-from ncdb_dask.store.shards import MANIFEST_FILE, Receipt, clear, read_manifest, read_receipts
+from ncdb_dask.store.shards import MANIFEST_FILE, Receipt, clear, read_manifest, read_receipts, witnessed
 
 KIND = "scan"
 _ITEMS = pa.schema(
@@ -128,7 +128,7 @@ def checked_scale(given: float | str | None) -> float | str | None:
         scale = float(given)
     except ValueError:
         scale = math.nan
-    if not (0 < scale < math.inf):
+    if not (0 < scale < math.inf and 2**16 / scale < math.inf):
         raise PlanError(f"depth scale {given!r}: expected raw units a metre, such as 256 or 1000, or auto")
     return scale
 
@@ -237,9 +237,8 @@ def make_plan(request: ScanRequest, *, fresh: bool = False, update: bool = False
     _check_settings(request, existing)
     if existing.inputs == inputs:
         manifest = read_manifest(request.out)
-        if manifest is not None:
-            return ScanPlan(request, existing, {receipt.shard: receipt for receipt in manifest.receipts}, True)
-        return ScanPlan(request, existing, read_receipts(request.out, existing), False)
+        done = read_receipts(request.out, existing) if manifest is None else witnessed(request.out, manifest.receipts)
+        return ScanPlan(request, existing, done, manifest is not None and len(done) == existing.shards)
     if not update:
         changed = [name for name in {**inputs, **existing.inputs} if inputs.get(name) != existing.inputs.get(name)]
         raise PlanError(
@@ -260,6 +259,9 @@ def _check_root(root: Folder) -> None:
 
 def _split_names(given: Sequence[str]) -> dict[str, str]:
     """Name each split by its file name, or as given where two share one."""
+    for path in given:
+        if plain(path) != path:
+            raise SplitError(f"{plain(path)}: the file's name is no UTF-8; rename it")
     bases = Counter(path.rsplit("/", 1)[-1] for path in dict.fromkeys(given))
     return {path: base if bases[base := path.rsplit("/", 1)[-1]] == 1 else path for path in dict.fromkeys(given)}
 

@@ -145,8 +145,7 @@ def write_part(folder: Folder, part: Part, items: pa.Table) -> None:
 
 def write_plan(folder: Folder, plan: Plan) -> None:
     """Publish the plan; its parts are there already."""
-    document = {"format": FORMAT, **asdict(plan)}
-    folder.write(PLAN_FILE, json.dumps(document, indent=1).encode())
+    folder.write(PLAN_FILE, json.dumps(plan_document(plan), indent=1).encode())
 
 
 def read_plan(folder: Folder) -> Plan | None:
@@ -158,14 +157,33 @@ def read_plan(folder: Folder) -> Plan | None:
         Where the file is damaged or of another format.
     """
     try:
-        document = json.loads(folder.read(PLAN_FILE))
+        data = folder.read(PLAN_FILE)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
-        raise PlanError(f"{folder.url}/{PLAN_FILE} is damaged ({error}); --fresh starts over") from error
-    if document.pop("format", None) != FORMAT:
-        raise PlanError(f"{folder.url} was planned by another version of ncdb_dask; --fresh starts over")
-    return Plan(**{**document, "parts": tuple(Part(**part) for part in document["parts"])})
+    try:
+        return plan_from(json.loads(data))
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlanError(
+            f"{folder.url}/{PLAN_FILE} is damaged or of another version of ncdb_dask ({error!r}); --fresh starts over"
+        ) from error
+
+
+def plan_from(document: Any) -> Plan:
+    """Undo `plan_document`; what does not fit raises ``ValueError``, ``KeyError`` or ``TypeError``."""
+    if not isinstance(document, dict) or document["format"] != FORMAT:
+        raise ValueError(f"expected an object of format {FORMAT}")
+    fields = {name: value for name, value in document.items() if name != "format"}
+    plan = Plan(**{**fields, "parts": tuple(Part(**part) for part in fields["parts"])})
+    kinds = {"id": str, "kind": str, "settings": dict, "inputs": dict, "duplicates": int}
+    wrong = [name for name, kind in kinds.items() if not isinstance(getattr(plan, name), kind)]
+    if wrong or not plan.parts:
+        raise ValueError(f"field {wrong[0] if wrong else 'parts'!r} is not as expected")
+    return plan
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """Return the plan as JSON values."""
+    return {"format": FORMAT, **asdict(plan)}
 
 
 def read_items(folder: Folder, assignment: Assignment) -> list[dict[str, Any]]:

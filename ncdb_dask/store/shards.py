@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from ncdb_dask.errors import PlanError
 from ncdb_dask.store.folder import Folder
-from ncdb_dask.store.plan import PLAN_FILE, PLAN_FOLDER, Plan, read_plan
+from ncdb_dask.store.plan import PLAN_FILE, PLAN_FOLDER, Plan, plan_document, plan_from, read_plan
 
 MANIFEST_FILE = "_manifest.json"
 RECEIPT_FOLDER = f"{PLAN_FOLDER}/receipts"
@@ -118,23 +118,23 @@ def read_receipts(folder: Folder, plan: Plan) -> dict[int, Receipt]:
     """Return the receipts whose shards need no more work, by shard."""
     wanted = {assignment.shard: assignment.rows for assignment in plan.assignments()}
     names = folder.list(RECEIPT_FOLDER).sizes
-    sizes = folder.list(sizes=True).sizes
     found = (_read_receipt(folder, shard) for shard in wanted if posixpath.basename(_receipt_file(shard)) in names)
-    return {
-        receipt.shard: receipt
-        for receipt in found
-        if receipt is not None
-        and receipt.plan == plan.id
-        and receipt.rows == wanted[receipt.shard]
-        and receipt.bytes == sizes.get(shard_file(receipt.shard))
-    }
+    fitting = [r for r in found if r is not None and r.plan == plan.id and r.rows == wanted[r.shard]]
+    return witnessed(folder, fitting)
 
 
 def _read_receipt(folder: Folder, shard: int) -> Receipt | None:
     try:
-        return Receipt(**json.loads(folder.read(_receipt_file(shard))))
+        receipt = Receipt(**json.loads(folder.read(_receipt_file(shard))))
     except (FileNotFoundError, ValueError, TypeError):  # none yet, or not one of ours: the shard is done again
         return None
+    return receipt if receipt.shard == shard else None
+
+
+def witnessed(folder: Folder, receipts: Iterable[Receipt]) -> dict[int, Receipt]:
+    """Return the receipts whose files are there with their full size, by shard."""
+    sizes = folder.list(sizes=True).sizes
+    return {receipt.shard: receipt for receipt in receipts if sizes.get(shard_file(receipt.shard)) == receipt.bytes}
 
 
 def publish(folder: Folder, plan: Plan, receipts: Iterable[Receipt], summary: Mapping[str, Any]) -> Manifest:
@@ -157,7 +157,7 @@ def publish(folder: Folder, plan: Plan, receipts: Iterable[Receipt], summary: Ma
         "rows": plan.entries,
         "summary": dict(summary),
         "shards": [{"file": shard_file(receipt.shard), **asdict(receipt)} for receipt in ordered],
-        "plan": asdict(plan),
+        "plan": plan_document(plan),
     }
     folder.write(MANIFEST_FILE, json.dumps(document, indent=1).encode())
     return manifest
@@ -173,18 +173,26 @@ def read_manifest(folder: Folder) -> Manifest | None:
     """
     plan = read_plan(folder)
     try:
-        document = json.loads(folder.read(MANIFEST_FILE))
+        data = folder.read(MANIFEST_FILE)
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise PlanError(f"{folder.url}/{MANIFEST_FILE} is damaged ({error}); remove it and run again") from error
-    if document.get("format") != FORMAT:
-        raise PlanError(f"{folder.url} was written by another version of ncdb_dask; --fresh starts over")
+    try:
+        manifest = _manifest_from(json.loads(data))
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlanError(
+            f"{folder.url}/{MANIFEST_FILE} is damaged or of another version of ncdb_dask ({error!r}); "
+            "remove it and run the same command again"
+        ) from error
     # A plan that has grown since leaves its manifest behind.
-    if plan is None or document["plan"]["id"] != plan.id or document["rows"] != plan.entries:
-        return None
-    receipts = tuple(Receipt(**{k: v for k, v in shard.items() if k != "file"}) for shard in document["shards"])
-    return Manifest(plan, receipts, document["finished"], document["summary"])
+    return manifest if plan is not None and manifest.plan == plan else None
+
+
+def _manifest_from(document: Any) -> Manifest:
+    if not isinstance(document, dict) or document["format"] != FORMAT:
+        raise ValueError(f"expected an object of format {FORMAT}")
+    shards = [{name: value for name, value in shard.items() if name != "file"} for shard in document["shards"]]
+    receipts = tuple(Receipt(**shard) for shard in shards)
+    return Manifest(plan_from(document["plan"]), receipts, document["finished"], document["summary"])
 
 
 def read_shards(folder: Folder, files: Iterable[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
