@@ -10,15 +10,13 @@ from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
 from ncdb_dask.runtime.fanout import run_shards
 from ncdb_dask.scanning import table
 from ncdb_dask.scanning.job import ScanJob
-from ncdb_dask.scanning.plan import ScanPlan, ScanRequest, make_plan
+from ncdb_dask.scanning.plan import OVERVIEW_FILE, ScanPlan, ScanRequest, make_plan
 from ncdb_dask.scanning.summary import Summary
 from ncdb_dask.store.folder import open_folder, reported
 
 if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
-
-OVERVIEW_FILE = "_overview.png"
 
 Location = str | os.PathLike[str]
 

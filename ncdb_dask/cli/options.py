@@ -12,13 +12,21 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def workers_option(command: F) -> F:
-    """Add ``--workers``."""
-    return click.option(
+def cluster_options(command: F) -> F:
+    """Add ``--cluster`` and ``--workers``."""
+    workers = click.option(
         "--workers",
         type=click.IntRange(min=0),
-        help="Worker processes on this machine; 0 runs in this process.  [default: one a core]",
-    )(command)
+        help="Worker processes; 0 runs in this process.  [default: one a core]",
+    )
+    cluster = click.option(
+        "--cluster",
+        default="local",
+        show_default=True,
+        metavar="local|SPEC.toml",
+        help="Where to run: on this machine, or as a file such as cluster/local.toml says.",
+    )
+    return cluster(workers(command))
 
 
 def json_option(command: F) -> F:
@@ -27,13 +35,14 @@ def json_option(command: F) -> F:
 
 
 @contextmanager
-def opened_client(workers: int | None) -> "Iterator[Client | None]":
+def opened_client(cluster: str, workers: int | None) -> "Iterator[Client | None]":
     """Open the cluster that the options ask for, and say where to watch it."""
     if workers == 0:
         yield None
         return
-    from ncdb_dask.runtime.cluster import local_cluster
+    from ncdb_dask.runtime.cluster import local_cluster, read_spec
 
-    with local_cluster(workers) as client:
+    spec = read_spec(cluster)
+    with local_cluster(workers or spec.workers, spec.memory, spec.dashboard_port) as client:
         click.echo(f"dashboard: {client.dashboard_link}", err=True)
         yield client

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from ncdb_dask.cli.options import json_option, opened_client, workers_option
+from ncdb_dask.cli.options import cluster_options, json_option, opened_client
 
 
 @click.command()
@@ -30,12 +30,14 @@ from ncdb_dask.cli.options import json_option, opened_client, workers_option
     help="Decode the images: brightness, lighting, perceptual hash.",
 )
 @click.option("--allow-root", multiple=True, help="Further folder in which frames may lie; may be repeated.")
-@click.option("--shard-size", type=click.IntRange(min=1), help="Entries a shard.  [default: 8 to 512, by their number]")
+@click.option(
+    "--shard-size", type=click.IntRange(min=1), help="Entries a shard.  [default: 32 to 512, by their number]"
+)
 @click.option("--fresh", is_flag=True, help="Remove what an earlier scan left in OUT and start over.")
 @click.option("--update", is_flag=True, help="Scan only the entries that the splits have gained.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--picture/--no-picture", default=True, show_default=True, help="Draw OUT/_overview.png at the end.")
-@workers_option
+@cluster_options
 @json_option
 def scan(
     root: str,
@@ -50,6 +52,7 @@ def scan(
     update: bool,
     dry_run: bool,
     picture: bool,
+    cluster: str,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -85,7 +88,7 @@ def scan(
     if plan.finished:
         summary = api.run_scan(plan)
     else:
-        with opened_client(workers) as client, shown_progress() as observer:
+        with opened_client(cluster, workers) as client, shown_progress() as observer:
             summary = api.run_scan(plan, client=client, observer=observer)
     where = api.draw_scan(out) if picture else None
     print_summary(summary, out, where, as_json)

@@ -8,7 +8,6 @@ import errno
 import io
 import struct
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,9 +128,7 @@ def decoding(status: str) -> Iterator[None]:
         Where memory runs out, which is a fault of the environment.
     """
     try:
-        with warnings.catch_warnings():  # Pillow's advice to programmers; it must not decide about a file
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except DataFault:
         raise
     except MemoryError as error:

@@ -10,6 +10,7 @@ import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from ncdb_dask.errors import DataFault, SplitError
@@ -163,7 +164,13 @@ def parse_item(item: object, roots: "Roots") -> tuple[str, str]:
         raise DataFault("unsafe_path", f"has a stem that leaves its folder: {stem[:SHOWN]!r}")
     if "/" in stem:
         raise DataFault("bad_entry", f"has folders in its stem {stem[:SHOWN]!r}; put them into 'dataset_root'")
-    return roots.relative(base), stem
+    return _relative(roots, base), stem
+
+
+# Neighbouring items share their scene: its name is normalised, and kept, once.
+@lru_cache(maxsize=1024)
+def _relative(roots: "Roots", dataset_root: str) -> str:
+    return roots.relative(dataset_root)
 
 
 def _text(item: Mapping[str, object], name: str) -> str:

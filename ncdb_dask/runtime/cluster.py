@@ -2,8 +2,10 @@
 
 import logging
 import socket
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ncdb_dask.errors import RunError
@@ -20,6 +22,12 @@ SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": 0.80,
     "distributed.worker.memory.terminate": 0.95,
+    # Dask has glibc hand freed memory back at once, so every frame's arrays are mapped and zeroed anew (840 page faults
+    # a frame of 640 x 384, a quarter of its time). A worker may keep what the next frame needs again.
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,  # glibc's largest
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**26,
+    # A worker holds no task but the one that it runs: those that wait on a worker that dies are blamed with it.
+    "distributed.scheduler.worker-saturation": 1.0,
     # A task whose worker died four times is suspected of killing it.
     "distributed.scheduler.allowed-failures": 3,
     # Dask waits for ever by default when every worker is gone.
@@ -28,14 +36,56 @@ SETTINGS = {
 }
 
 
+@dataclass(frozen=True)
+class LocalSpec:
+    """A cluster on this machine, as `local_cluster` takes it."""
+
+    workers: int | None = None
+    memory: str | None = None
+    dashboard_port: int = DASHBOARD_PORT
+
+
+def read_spec(given: str) -> LocalSpec:
+    """Return the cluster that a command's ``--cluster`` names: ``local``, or a TOML file such as cluster/local.toml.
+
+    Raises
+    ------
+    RunError
+        Where it is neither, or the file holds something else.
+    """
+    if given == "local":
+        return LocalSpec()
+    try:
+        with open(given, "rb") as file:
+            values = tomllib.load(file)
+    except FileNotFoundError as error:
+        raise RunError(f"cluster {given!r}: expected 'local' or a TOML file such as cluster/local.toml") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{given}: is no TOML file that can be read ({error})") from error
+    kinds = {"workers": int, "memory": str, "dashboard_port": int}
+    if values.pop("kind", None) != "local":
+        raise RunError(f'{given}: expected kind = "local"')
+    for name, value in values.items():
+        if name not in kinds or type(value) is not kinds[name]:
+            expected = ", ".join(f"{key} ({kind.__name__})" for key, kind in kinds.items())
+            raise RunError(f"{given}: found {name} = {value!r}; expected kind, {expected}")
+    return LocalSpec(**values)
+
+
 @contextmanager
-def local_cluster(workers: int | None = None) -> "Iterator[Client]":
+def local_cluster(
+    workers: int | None = None, memory: str | None = None, dashboard_port: int = DASHBOARD_PORT
+) -> "Iterator[Client]":
     """Run worker processes of one thread each on this machine, listening on the loopback interface only.
 
     Parameters
     ----------
     workers : int, optional
         How many; as many as the cores that this process may use if left out.
+    memory : str, optional
+        Limit of each worker, such as ``2 GiB``; the machine's memory shared evenly if left out.
+    dashboard_port : int
+        Where Dask's dashboard listens; another free port where this one is taken.
 
     Yields
     ------
@@ -57,20 +107,21 @@ def local_cluster(workers: int | None = None) -> "Iterator[Client]":
                 n_workers=workers or CPU_COUNT,
                 threads_per_worker=1,
                 processes=True,
+                memory_limit=memory or "auto",
                 host=LOOPBACK,
-                dashboard_address=f"{LOOPBACK}:{_dashboard_port()}",
+                dashboard_address=f"{LOOPBACK}:{_free_or_any(dashboard_port)}",
                 silence_logs=logging.ERROR,  # the run's own events tell of workers that died
             )
-        except (OSError, TimeoutError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise RunError(f"the local cluster did not start ({error}); --workers 0 runs in one process") from error
         with cluster, Client(cluster) as client:
             yield client
 
 
-def _dashboard_port() -> int:
+def _free_or_any(port: int) -> int:
     with socket.socket() as probe:
         try:
-            probe.bind((LOOPBACK, DASHBOARD_PORT))
-        except OSError:  # another dashboard has it: any free port
+            probe.bind((LOOPBACK, port))
+        except (OSError, OverflowError):  # another dashboard has it: 0 lets the system choose
             return 0
-    return DASHBOARD_PORT
+    return port

@@ -112,6 +112,7 @@ class _Run:
     observer: Observer
     set_aside: dict[int, OSError] = field(default_factory=dict)
     hunts: dict[int, _Hunt] = field(default_factory=dict)
+    suspects: deque[Assignment] = field(default_factory=deque)
     hopeless: bool = False
 
     def here(self) -> Iterator[Receipt]:
@@ -128,7 +129,9 @@ class _Run:
         completed = as_completed(loop=client.loop)
         window = 0
         try:
-            while (self.waiting or running) and not self.hopeless:
+            while (self.waiting or running or self.suspects) and not self.hopeless:
+                if not self.waiting and not running:
+                    self.waiting.append(self.suspects.popleft())
                 if self.waiting and len(running) <= window // 2:
                     window = WINDOW * max(1, sum(client.nthreads().values()))
                     wave = self._submit(client, window - len(running))
@@ -181,14 +184,21 @@ class _Run:
         self.hopeless = error.errno in HOPELESS or len(self.set_aside) >= MAX_SET_ASIDE
 
     def _hunt(self, assignment: Assignment) -> None:
-        """Cut what killed its workers in halves; a half of one item is the culprit."""
+        """Cut what killed its workers in halves, down to one item.
+
+        Dask blames every task that a dead worker had before it, so an item is convicted only when it kills its workers
+        again with nothing else in flight: after all other work.
+        """
         start, stop = assignment.probe or (0, assignment.rows)
         self.observer(ShardSuspected(assignment.shard, start, stop))
         hunt = self.hunts.setdefault(assignment.shard, _Hunt(assignment))
         if assignment.probe is None:
             hunt.begin_round()
-        if stop - start == 1:
+        if assignment.alone:
             hunt.crashed.add(start)
+        elif stop - start == 1:
+            hunt.probes += 1
+            self.suspects.append(replace(hunt.assignment((start, stop)), alone=True))
         else:
             middle = (start + stop) // 2
             halves = [hunt.assignment((start, middle)), hunt.assignment((middle, stop))]

@@ -98,6 +98,8 @@ def _opened(data: bytes) -> Image.Image:
 def _luma(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clamp at 255 instead of scaling it
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "P":  # by way of RGBA, because Pillow warns about palettes that hold transparency
+        image = image.convert("RGBA")
     return image.convert("L") if image.mode in ("RGB", "L") else image.convert("RGB").convert("L")
 
 

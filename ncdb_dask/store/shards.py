@@ -100,7 +100,7 @@ def commit(folder: Folder, plan_id: str, shard: int, table: pa.Table, seconds: f
         Where the storage fails.
     """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", use_dictionary=False)
     data = sink.getvalue().to_pybytes()
     current = read_plan(folder)
     if current is None or current.id != plan_id:
@@ -199,7 +199,8 @@ def read_shards(folder: Folder, files: Iterable[str], columns: Sequence[str] | N
     """Yield the rows of each shard, in order."""
     for name in files:
         with folder.open(name) as file:
-            yield pq.read_table(file, columns=None if columns is None else list(columns))
+            wanted = None if columns is None else list(columns)
+            yield pq.ParquetFile(file).read(columns=wanted, use_threads=False)
 
 
 def remove_strays(folder: Folder, keep: Iterable[str] = ()) -> None:

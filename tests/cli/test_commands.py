@@ -58,7 +58,7 @@ def test_the_picture_is_drawn_beside_the_table_or_where_asked(data, tmp_path):
 
 def test_a_dry_run_writes_nothing(data, tmp_path):
     result = scan(data, tmp_path / "scan", "--dry-run")
-    assert "24 entries (0 duplicates left out) in 3 shards; 0 shards done, 3 left" in result.stdout
+    assert "24 entries (0 duplicates left out); shards: 1, 0 done, 1 left" in result.stdout
     assert json.loads(scan(data, tmp_path / "scan", "--dry-run", "--json").stdout)["entries"] == 24
     assert not (tmp_path / "scan").exists()
 

@@ -12,7 +12,7 @@ import pytest
 from helpers.trees import write_frame
 
 import ncdb_dask
-from ncdb_dask.errors import NcdbError, PlanError
+from ncdb_dask.errors import NcdbError, PlanError, RunError
 from ncdb_dask.store.folder import open_folder
 
 pytest.importorskip("s3fs")
@@ -109,6 +109,24 @@ def test_a_server_that_is_gone_is_one_clear_error(tmp_path, data):
     }
     with pytest.raises(NcdbError, match="s3://data"):
         ncdb_dask.scan("s3://data/ncdb", tmp_path / "scan", storage_options=gone)
+
+
+def test_credentials_that_expire_are_no_fault_of_the_frames(options, bucket, tmp_path, monkeypatch):
+    import s3fs
+
+    read = s3fs.S3FileSystem.cat_file
+
+    def expired(self, path, *arguments, **keywords):
+        if path.endswith(".png"):
+            raise PermissionError("The provided token has expired.")
+        return read(self, path, *arguments, **keywords)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "cat_file", expired)
+    s3fs.S3FileSystem.clear_instance_cache()  # instances keep the methods that they were made with
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(RunError, match="token has expired"):
+        ncdb_dask.scan(f"{bucket}/ncdb", tmp_path / "scan", storage_options=options)
+    assert not list((tmp_path / "scan").glob("*.parquet"))
 
 
 def test_the_command_line_takes_fsspecs_own_settings(options, bucket, tmp_path):

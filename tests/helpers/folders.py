@@ -12,6 +12,10 @@ class CountingFolder(LocalFolder):
 
     calls: list[tuple[str, str]] = field(default_factory=list, compare=False)
 
+    def names(self, operation: str, suffix: str = "") -> list[str]:
+        """The names that an operation was asked for, in order."""
+        return [name for called, name in self.calls if called == operation and name.endswith(suffix)]
+
     def read(self, name: str) -> bytes:
         self.calls.append(("read", name))
         return super().read(name)
@@ -23,10 +27,6 @@ class CountingFolder(LocalFolder):
     def list(self, name: str = "", sizes: bool = False) -> Listing:
         self.calls.append(("list", name))
         return super().list(name, sizes)
-
-    def names(self, operation: str, suffix: str = "") -> list[str]:
-        """The names that an operation was asked for, in order."""
-        return [name for called, name in self.calls if called == operation and name.endswith(suffix)]
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,13 @@ from helpers.faults import Deadly, always, die_at_frame, die_at_write, once
 from helpers.trees import assert_complete
 
 import ncdb_dask
+from ncdb_dask.errors import RunError
 from ncdb_dask.runtime import cluster as cluster_module
+from ncdb_dask.runtime.cluster import LocalSpec, read_spec
 from ncdb_dask.runtime.events import Event, ShardDone, ShardSuspected
 
 SHARD_SIZE = 4
+SPEC = Path(__file__).parents[2] / "cluster" / "local.toml"
 
 
 @pytest.fixture
@@ -54,9 +57,41 @@ def test_everything_listens_on_the_loopback_interface_only(client):
 
 
 def test_a_taken_dashboard_port_is_no_obstacle(client):
-    assert cluster_module._dashboard_port() == 0
+    assert client.dashboard_link
     with ncdb_dask.local_cluster(1) as second:
         assert second.dashboard_link != client.dashboard_link
+
+
+def test_the_shipped_specification_is_valid():
+    assert read_spec(str(SPEC)) == LocalSpec(workers=2, memory="2 GiB", dashboard_port=8787)
+    assert read_spec("local") == LocalSpec()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("kind = 'slurm'", 'expected kind = "local"'),
+        ("workers = 2", 'expected kind = "local"'),
+        ("kind = 'local'\nwrokers = 2", r"found wrokers = 2; expected kind, workers \(int\)"),
+        ("kind = 'local'\nworkers = '2'", "found workers = '2'"),
+        ("kind =", "is no TOML file"),
+    ],
+)
+def test_a_wrong_specification_says_what_was_found(text, says, tmp_path):
+    path = tmp_path / "spec.toml"
+    path.write_text(text)
+    with pytest.raises(RunError, match=says):
+        read_spec(str(path))
+
+
+def test_a_cluster_that_is_no_file_says_what_is_expected():
+    with pytest.raises(RunError, match="cluster 'slurm': expected 'local' or a TOML file"):
+        read_spec("slurm")
+
+
+def test_a_memory_limit_that_is_none_is_a_clear_error():
+    with pytest.raises(RunError, match="did not start"), ncdb_dask.local_cluster(1, memory="much"):
+        pass
 
 
 def test_workers_are_processes_of_one_thread(client):
