@@ -172,7 +172,7 @@ class ScanPlan:
         state = "finished" if self.finished else f"{len(self.done)} done, {len(self.left)} left"
         return (
             f"<scan of {self.request.root.url} into {self.request.out.url}: {self.plan.entries} entries "
-            f"({self.plan.duplicates} duplicates left out) ; shards: {self.plan.shards}, {state}>"
+            f"({self.plan.duplicates} duplicates left out); shards: {self.plan.shards}, {state}>"
         )
 
     def as_dict(self) -> dict[str, Any]:
