@@ -261,7 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="a tree to read; left out, one is made for the run")
     parser.add_argument("--split", action="append", help=f"split file under ROOT, repeatable ({SPLIT})")
-    parser.add_argument("--frames", type=int, default=600, help="frames of the tree that is made (%(default)s)")
+    parser.add_argument("--frames", type=int, default=4000, help="frames of the tree that is made (%(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="measurements of each (%(default)s)")
     parser.add_argument("--work", type=Path, help="folder for temporary files, on the disk to be measured")
     given = parser.parse_args()

@@ -110,7 +110,7 @@ def local_cluster(
                 memory_limit=memory or "auto",
                 host=LOOPBACK,
                 dashboard_address=f"{LOOPBACK}:{_free_or_any(dashboard_port)}",
-                silence_logs=logging.ERROR,  # the run's own events tell of workers that died
+                silence_logs=logging.CRITICAL,  # the run tells of workers that died; closing ones complain
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise RunError(f"the local cluster did not start ({error}); --workers 0 runs in one process") from error
