@@ -10,7 +10,8 @@ from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
 from ncdb_dask.runtime.fanout import run_shards
 from ncdb_dask.scanning import table
 from ncdb_dask.scanning.job import ScanJob
-from ncdb_dask.scanning.plan import OVERVIEW_FILE, ScanPlan, ScanRequest, make_plan
+from ncdb_dask.scanning.plan import OVERVIEW_FILE, ScanPlan, make_plan
+from ncdb_dask.scanning.request import ScanRequest
 from ncdb_dask.scanning.summary import Summary
 from ncdb_dask.store.folder import open_folder, reported
 

@@ -30,8 +30,10 @@ HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # So many shards may fail for good before the rest of the run is given up: one bad sector should not cost the night,
 # a mount that is gone should not be asked for a thousand shards in turn.
 MAX_SET_ASIDE = 3
-# Tasks in flight per thread: enough that no worker waits for the driver, few enough to be forgotten cheaply.
-WINDOW = 4
+# Tasks in flight per thread: enough that no worker waits for the driver, few enough to be forgotten cheaply. The next
+# wave leaves when half are done; at three a thread it is large enough for Dask to queue it on the scheduler (it wants
+# more than two), so that a worker that dies has no tasks waiting in it.
+WINDOW = 6
 MAX_HUNTS = 3
 RESUMABLE = "what is complete stays, the same command goes on from it"
 
@@ -101,8 +103,9 @@ class _Hunt:
                 "give the workers more memory, or start over with a smaller --shard-size"
             )
 
-    def assignment(self, probe: tuple[int, int] | None) -> Assignment:
-        return replace(self.whole, probe=probe, crashed=tuple(sorted(self.crashed)), attempt=self.rounds)
+    def assignment(self, probe: tuple[int, int] | None, alone: bool = False) -> Assignment:
+        crashed = tuple(sorted(self.crashed))
+        return replace(self.whole, probe=probe, alone=alone, crashed=crashed, attempt=self.rounds)
 
 
 @dataclass
@@ -186,19 +189,19 @@ class _Run:
     def _hunt(self, assignment: Assignment) -> None:
         """Cut what killed its workers in halves, down to one item.
 
-        Dask blames every task that a dead worker had before it, so an item is convicted only when it kills its workers
-        again with nothing else in flight: after all other work.
+        Dask blames every task that a dead worker had before it. So an item is convicted only when it kills its workers
+        with nothing else in flight, and its shard is done again in the same way: after all other work.
         """
         start, stop = assignment.probe or (0, assignment.rows)
         self.observer(ShardSuspected(assignment.shard, start, stop))
         hunt = self.hunts.setdefault(assignment.shard, _Hunt(assignment))
         if assignment.probe is None:
             hunt.begin_round()
-        if assignment.alone:
+        if stop - start == 1 and assignment.alone:
             hunt.crashed.add(start)
         elif stop - start == 1:
             hunt.probes += 1
-            self.suspects.append(replace(hunt.assignment((start, stop)), alone=True))
+            self.suspects.append(hunt.assignment((start, stop), alone=True))
         else:
             middle = (start + stop) // 2
             halves = [hunt.assignment((start, middle)), hunt.assignment((middle, stop))]
@@ -210,7 +213,7 @@ class _Run:
         """Count an answer; after the last one the whole shard is done without the culprits."""
         hunt.probes -= 1
         if hunt.probes == 0:
-            self.waiting.appendleft(hunt.assignment(None))
+            self.suspects.append(hunt.assignment(None, alone=True))
 
     def raise_if_incomplete(self) -> None:
         if self.set_aside:

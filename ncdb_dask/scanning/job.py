@@ -9,7 +9,8 @@ import pyarrow as pa
 from ncdb_dask.dataset.layout import Tree
 from ncdb_dask.dataset.split import Roots
 from ncdb_dask.scanning.frame import FrameOptions, Row, empty_row, scan_frame
-from ncdb_dask.scanning.plan import ScanRequest, shard_entries
+from ncdb_dask.scanning.plan import shard_entries
+from ncdb_dask.scanning.request import ScanRequest
 from ncdb_dask.scanning.schema import SCHEMA
 from ncdb_dask.store.folder import Folder
 from ncdb_dask.store.plan import Assignment

@@ -3,10 +3,9 @@
 Nothing is written here but by `ScanPlan.write`; a plan can be printed and thrown away.
 """
 
-import math
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import pyarrow as pa
 
 from ncdb_dask.dataset.split import Entry, Roots, SplitFile, entries, find_split, parse_split, plain
 from ncdb_dask.errors import PlanError, SplitError
-from ncdb_dask.scanning.schema import SCHEMA_VERSION
+from ncdb_dask.scanning.request import ScanRequest
 from ncdb_dask.store.folder import Folder
 from ncdb_dask.store.plan import (
     Assignment,
@@ -41,96 +40,6 @@ _ITEMS = pa.schema(
         ("item", pa.string()),
     ]
 )
-
-
-@dataclass(frozen=True)
-class ScanRequest:
-    """What the caller asks for, with every default resolved.
-
-    Attributes
-    ----------
-    root, out : Folder
-        The data set and the table.
-    allowed : tuple of Folder
-        Further folders in which frames may lie.
-    splits : tuple of str
-        Split files as given.
-    variants : tuple of str
-        Depth folders in the order in which they are tried.
-    depth_scale : float, "auto" or None
-        Raw units a metre; None is 256 for 16-bit maps only.
-    image_stats : bool
-        Whether images are decoded.
-    shard_size : int or None
-        Entries a shard; None lets the plan choose.
-    """
-
-    root: Folder
-    out: Folder
-    allowed: tuple[Folder, ...]
-    splits: tuple[str, ...]
-    variants: tuple[str, ...]
-    depth_scale: float | str | None
-    image_stats: bool
-    shard_size: int | None
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        root: Folder,
-        out: Folder,
-        allowed: Iterable[Folder],
-        splits: Iterable[str],
-        variants: Iterable[str],
-        depth_scale: float | str | None,
-        image_stats: bool,
-        shard_size: int | None,
-    ) -> "ScanRequest":
-        """Check the options and make a request of them.
-
-        Raises
-        ------
-        PlanError
-            An option outside its range.
-        """
-        if shard_size is not None and shard_size < 1:
-            raise PlanError(f"shard size {shard_size}: expected at least 1")
-        names = tuple(splits)
-        if not names:
-            raise PlanError("no split file given; expected at least one, such as train_split.json")
-        scale = checked_scale(depth_scale)
-        return cls(root, out, tuple(allowed), names, tuple(variants), scale, image_stats, shard_size)
-
-    def settings(self) -> dict[str, Any]:
-        """Return what shapes the rows, as JSON values: a scan continues only under the same."""
-        return {
-            "root": self.root.url,
-            "allow_root": [folder.url for folder in self.allowed],
-            "variants": list(self.variants),
-            "depth_scale": self.depth_scale,
-            "image_stats": self.image_stats,
-            "schema": SCHEMA_VERSION,
-        }
-
-
-def checked_scale(given: float | str | None) -> float | str | None:
-    """Return the depth scale as a number, "auto" or None.
-
-    Raises
-    ------
-    PlanError
-        Where it is neither a positive number nor ``auto``.
-    """
-    if given is None or given == "auto":
-        return given
-    try:
-        scale = float(given)
-    except ValueError:
-        scale = math.nan
-    if not (0 < scale < math.inf and 2**16 / scale < math.inf):
-        raise PlanError(f"depth scale {given!r}: expected raw units a metre, such as 256 or 1000, or auto")
-    return scale
 
 
 @dataclass(frozen=True)

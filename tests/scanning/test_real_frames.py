@@ -12,7 +12,8 @@ from PIL import Image
 from ncdb_dask.dataset.layout import DEFAULT_VARIANTS
 from ncdb_dask.scanning import table
 from ncdb_dask.scanning.job import ScanJob
-from ncdb_dask.scanning.plan import ScanRequest, make_plan
+from ncdb_dask.scanning.plan import make_plan
+from ncdb_dask.scanning.request import ScanRequest
 from ncdb_dask.store.folder import LocalFolder
 
 ROOT = Path(__file__).parents[2].parent / "shared" / "realdata" / "ncdb"

@@ -19,7 +19,8 @@ from helpers.trees import write_frame, write_split, write_tree
 from ncdb_dask.errors import NcdbError, PlanError, SplitError
 from ncdb_dask.scanning import table
 from ncdb_dask.scanning.job import ScanJob
-from ncdb_dask.scanning.plan import ScanPlan, ScanRequest, checked_scale, make_plan
+from ncdb_dask.scanning.plan import ScanPlan, make_plan
+from ncdb_dask.scanning.request import ScanRequest, checked_scale
 from ncdb_dask.scanning.schema import SCHEMA
 from ncdb_dask.scanning.summary import Summary
 from ncdb_dask.store.folder import Folder, LocalFolder
