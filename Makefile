@@ -1,14 +1,13 @@
 # Two commands: `make demo` and `make test`. Each makes its own virtual environment from constraints.txt.
 PYTHON ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
-DEMO = demo
 
 .PHONY: demo test check reference clean constraints
 
 demo: .venv/demo/.done
-	rm -rf $(DEMO)
-	.venv/demo/bin/ncdb-dask synth $(DEMO)/tree --faults
-	.venv/demo/bin/ncdb-dask scan $(DEMO)/tree $(DEMO)/scan --split train_split.json --split val_split.json
+	rm -rf demo
+	.venv/demo/bin/ncdb-dask synth demo/tree --faults
+	.venv/demo/bin/ncdb-dask scan demo/tree demo/scan --split train_split.json --split val_split.json
 
 test: check .venv/stages/.done
 	.venv/stages/bin/python -m pytest -p no:cacheprovider -q tests/dataset tests/scanning tests/store
@@ -25,18 +24,18 @@ check: .venv/test/.done
 
 .venv/demo/.done: pyproject.toml constraints.txt
 	$(call environment,demo)
-	.venv/demo/bin/pip install $(PIP_FLAGS) --editable .
+	.venv/demo/bin/pip install $(PIP_FLAGS) --no-build-isolation --editable .
 	touch $@
 
 .venv/test/.done: pyproject.toml constraints.txt
 	$(call environment,test)
-	.venv/test/bin/pip install $(PIP_FLAGS) --editable '.[dev,s3]'
+	.venv/test/bin/pip install $(PIP_FLAGS) --no-build-isolation --editable '.[dev,s3]'
 	touch $@
 
 # What the stages need, and no Dask: they must run without it.
 .venv/stages/.done: pyproject.toml constraints.txt
 	$(call environment,stages)
-	.venv/stages/bin/pip install $(PIP_FLAGS) --no-deps --editable .
+	.venv/stages/bin/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow fsspec pytest pytest-timeout hypothesis
 	touch $@
 
@@ -44,6 +43,7 @@ define environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or later is needed, found $$($(PYTHON) --version); name another: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear .venv/$(1)
+	.venv/$(1)/bin/pip install $(PIP_FLAGS) setuptools
 endef
 
 # Writes the help of every command and the public docstrings into docs/reference; a test compares them.
@@ -54,7 +54,7 @@ reference: .venv/test/.done
 constraints:
 	$(PYTHON) -m venv --clear .venv/constraints
 	.venv/constraints/bin/pip install --quiet '.[dev,s3]'
-	.venv/constraints/bin/pip freeze --exclude ncdb-dask > constraints.txt
+	.venv/constraints/bin/pip freeze --all --exclude ncdb-dask --exclude pip > constraints.txt
 
 clean:
-	rm -rf .venv $(DEMO) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

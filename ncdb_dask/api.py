@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ncdb_dask.dataset.layout import depth_variants
 from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
-from ncdb_dask.runtime.fanout import run_shards
+from ncdb_dask.runtime.fanout import RESUMABLE, run_shards
 from ncdb_dask.scanning import table
 from ncdb_dask.scanning.job import ScanJob
 from ncdb_dask.scanning.plan import OVERVIEW_FILE, ScanPlan, make_plan
@@ -84,6 +84,7 @@ def plan_scan(
         depth_scale=depth_scale,
         image_stats=image_stats,
         shard_size=shard_size,
+        storage_options=storage_options,
     )
     with reported(request.out, "read"):
         return make_plan(request, fresh=fresh, update=update)
@@ -136,11 +137,12 @@ def run_scan(plan: ScanPlan, *, client: "Client | None" = None, observer: Observ
     out = plan.request.out
     if plan.finished:
         return table.published_summary(out)
-    with reported(out, "write"):
+    with reported(out, "write", RESUMABLE):
         plan.write()
-        observer(RunStarted("scan", plan.plan.shards, plan.plan.entries, *plan.progress()))
-        job = ScanJob.of(plan.request, plan.plan.id, run=uuid.uuid4().hex)
-        receipts = [*plan.done.values(), *run_shards(job, plan.left, client, observer)]
+    observer(RunStarted("scan", plan.plan.shards, plan.plan.entries, *plan.progress()))
+    job = ScanJob.of(plan.request, plan.plan.id, run=uuid.uuid4().hex)
+    receipts = [*plan.done.values(), *run_shards(job, plan.left, client, observer)]
+    with reported(out, "write", RESUMABLE):
         summary = table.finish(out, plan.plan, receipts)
     observer(RunFinished())
     return summary
@@ -156,7 +158,7 @@ def read_scan(
     scan : path or URL
         The folder that `scan` wrote.
     columns : sequence of str, optional
-        Only these.
+        Only these; for a million entries name them, because ``depth_hist`` alone takes a gigabyte.
     storage_options : mapping, optional
         fsspec options for URLs.
 

@@ -90,5 +90,5 @@ def scan(
     else:
         with opened_client(cluster, workers) as client, shown_progress() as observer:
             summary = api.run_scan(plan, client=client, observer=observer)
-    where = api.draw_scan(out) if picture else None
+    where = api.draw_scan(out) if picture and not plan.finished else None
     print_summary(summary, out, where, as_json)

@@ -4,14 +4,16 @@ RGB at ``<dataset_root>/image_a6/<stem>.png`` (``.jpg`` as fallback), depth at `
 the first existing of an ordered list of variants.
 """
 
+import errno
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ncdb_dask.dataset.split import IMAGE_FOLDER, Roots
+from ncdb_dask.dataset.png import MAX_FILE_BYTES
+from ncdb_dask.dataset.split import IMAGE_FOLDER, Roots, inside
 from ncdb_dask.errors import DataFault, NcdbError
-from ncdb_dask.store.folder import Folder, Listing
+from ncdb_dask.store.folder import Folder, Listing, open_folder
 
 DEFAULT_VARIANTS = ("newest_depth_maps", "newest_synthetic_depth_maps", "new_depth_maps", "depth_maps")
 VARIANT_VARIABLE = "NCDB_DEPTH_VARIANT"
@@ -72,7 +74,7 @@ class Tree:
     root: Folder
     roots: Roots
     variants: Sequence[str]
-    _listings: OrderedDict[str, Listing] = field(default_factory=OrderedDict, repr=False)
+    _listings: OrderedDict[str, Listing | DataFault] = field(default_factory=OrderedDict, repr=False)
     _names: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -94,41 +96,80 @@ class Tree:
             raise DataFault("missing_depth", f"no depth {stem}.png in {dataset_root} under any of {looked}")
         return FramePaths(image[1], depth[1], depth[0])
 
+    def require_root(self, path: str) -> None:
+        """Check that the data set is still there, before `path` is called missing.
+
+        A mount that went away, or that a worker's machine never had, makes every frame look missing.
+
+        Raises
+        ------
+        OSError
+            Where the root, or the allowed folder that holds `path`, is gone or empty or may not be listed.
+        """
+        base = next((base for base in self.roots.allowed if inside(path, base)), None)
+        folder = self.root if base is None else open_folder(base)
+        if not folder.holds_something():
+            raise OSError(errno.ESTALE, "the data set is gone: its root is empty or missing here", folder.url)
+
     def _first(
         self, what: str, dataset_root: str, folders: Sequence[str], names: Sequence[str]
     ) -> tuple[str, str] | None:
         """Return the first of `folders` that holds one of `names`, and the path of that file."""
         for folder in folders:
             path = folder if dataset_root == "." else f"{dataset_root}/{folder}"
-            try:
-                listing = self._listing(path)
-            except PermissionError as error:
-                raise DataFault(
-                    f"unreadable_{what}", f"{path}: may not be listed ({error.strerror or error})"
-                ) from error
+            listing = self._listing(what, path)
             for name in names:
                 if name in listing.sizes:
-                    if name in listing.links:
-                        self._check(f"{path}/{name}")
+                    self._check_file(what, f"{path}/{name}", listing.sizes[name], name in listing.links)
                     return folder, f"{path}/{name}"
         return None
 
-    def _listing(self, folder: str) -> Listing:
+    def _check_file(self, what: str, path: str, size: int, is_link: bool) -> None:
+        if size > MAX_FILE_BYTES:
+            raise DataFault(f"unreadable_{what}", f"{path}: has {size} bytes; the limit is {MAX_FILE_BYTES}")
+        if is_link:
+            self._check_link(path)
+
+    def _listing(self, what: str, folder: str) -> Listing:
         with self._lock:  # a worker may have several threads, and a folder is listed once for all of them
             if folder in self._listings:
                 self._listings.move_to_end(folder)
-                return self._listings[folder]
+                found = self._listings[folder]
+            else:
+                found = self._list(what, folder)
+                self._remember(folder, found)
+        if isinstance(found, DataFault):
+            raise DataFault(found.status, found.detail)
+        return found
+
+    def _list(self, what: str, folder: str) -> Listing | DataFault:
+        """List a folder, or say what every frame of it suffers from."""
+        try:
             listing = self.root.list(folder)
             if listing.sizes:
-                self._check(folder)
-            self._listings[folder] = listing
-            self._names += len(listing.sizes) + 1  # a folder that is not there is remembered too
-            while self._names > REMEMBERED_NAMES and len(self._listings) > 1:
-                _, oldest = self._listings.popitem(last=False)
-                self._names -= len(oldest.sizes) + 1
-            return listing
+                self._check_link(folder)
+        except PermissionError as error:
+            self.require_root(folder)
+            return DataFault(f"unreadable_{what}", f"{folder}: may not be listed ({error.strerror or error})")
+        except DataFault as fault:
+            return fault
+        if not listing.sizes:
+            self.require_root(folder)
+        return listing
 
-    def _check(self, path: str) -> None:
+    def _remember(self, folder: str, found: Listing | DataFault) -> None:
+        self._listings[folder] = found
+        self._names += _weight(found)
+        while self._names > REMEMBERED_NAMES and len(self._listings) > 1:
+            _, oldest = self._listings.popitem(last=False)
+            self._names -= _weight(oldest)
+
+    def _check_link(self, path: str) -> None:
         real = self.root.real(path)
         if not self.roots.holds(real):
             raise DataFault("unsafe_path", f"{path} is a link out of the root, to {real}; allow it with --allow-root")
+
+
+def _weight(found: Listing | DataFault) -> int:
+    """Return what a remembered folder counts for: its names, and itself."""
+    return 1 if isinstance(found, DataFault) else 1 + len(found.sizes)

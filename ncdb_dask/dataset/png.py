@@ -20,8 +20,11 @@ from ncdb_dask.errors import DataFault
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER_BYTES = 33  # signature, then the IHDR chunk: length, type, 13 bytes of data, CRC
-# Depth and colour frames have less than 4 megapixels; 64 bound the memory of one frame to 128 MB before decoding.
+# Depth and colour frames have less than 4 megapixels. 64 bound what one frame takes to some 400 MB: the file, Pillow's
+# picture and the array, 128 MB each for 16 bits.
 MAX_PIXELS = 64 * 2**20
+# No picture of that many pixels has more bytes: 8 each for 16-bit RGBA, uncompressed.
+MAX_FILE_BYTES = 8 * MAX_PIXELS
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey + alpha", 6: "RGB + alpha"}
 
 

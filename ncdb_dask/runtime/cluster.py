@@ -97,6 +97,8 @@ def local_cluster(
     RunError
         Where the workers do not come up.
     """
+    if workers is not None and workers < 1:
+        raise RunError(f"{workers} workers: expected at least 1")
     import dask
     from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
@@ -104,7 +106,7 @@ def local_cluster(
     with dask.config.set(SETTINGS):
         try:
             cluster = LocalCluster(
-                n_workers=workers or CPU_COUNT,
+                n_workers=CPU_COUNT if workers is None else workers,
                 threads_per_worker=1,
                 processes=True,
                 memory_limit=memory or "auto",

@@ -35,6 +35,10 @@ MAX_SET_ASIDE = 3
 # more than two), so that a worker that dies has no tasks waiting in it.
 WINDOW = 6
 MAX_HUNTS = 3
+UNLUCKY = (
+    "kills its worker although none of its items does so alone; give the workers more memory, "
+    "or start over with a smaller --shard-size"
+)
 RESUMABLE = "what is complete stays, the same command goes on from it"
 
 
@@ -78,10 +82,13 @@ def _attempt(task: Task, delays: Sequence[float], assignment: Assignment) -> Out
             return task(assignment)
         except NcdbError as error:
             return error
+        except MemoryError:
+            failure = OSError(errno.ENOMEM, "out of memory")
         except OSError as error:
-            if error.errno in HOPELESS or delay is None:
-                return error
-            time.sleep(delay)
+            failure = error
+        if failure.errno in HOPELESS or delay is None:
+            return failure
+        time.sleep(delay)
     raise AssertionError("the last try returns")
 
 
@@ -94,15 +101,6 @@ class _Hunt:
     probes: int = 0  # answers that are awaited; the whole shard's own failure counts as one
     crashed: set[int] = field(default_factory=set)
 
-    def begin_round(self) -> None:
-        self.rounds += 1
-        self.probes = 1
-        if self.rounds > MAX_HUNTS:
-            raise RunError(
-                f"shard {self.whole.shard} kills its worker although none of its items does so alone; "
-                "give the workers more memory, or start over with a smaller --shard-size"
-            )
-
     def assignment(self, probe: tuple[int, int] | None, alone: bool = False) -> Assignment:
         crashed = tuple(sorted(self.crashed))
         return replace(self.whole, probe=probe, alone=alone, crashed=crashed, attempt=self.rounds)
@@ -113,7 +111,7 @@ class _Run:
     attempt: Callable[[Assignment], Outcome]
     waiting: deque[Assignment]
     observer: Observer
-    set_aside: dict[int, OSError] = field(default_factory=dict)
+    set_aside: dict[int, str] = field(default_factory=dict)
     hunts: dict[int, _Hunt] = field(default_factory=dict)
     suspects: deque[Assignment] = field(default_factory=deque)
     hopeless: bool = False
@@ -171,7 +169,10 @@ class _Run:
 
     def _settle(self, assignment: Assignment, outcome: Outcome) -> Iterator[Receipt]:
         if isinstance(outcome, OSError):
-            self._put_aside(assignment, outcome)
+            self.hopeless |= outcome.errno in HOPELESS
+            self._put_aside(assignment, _reason(outcome))
+        elif assignment.shard in self.set_aside:
+            return
         elif isinstance(outcome, NcdbError):
             raise outcome
         elif outcome is None:
@@ -181,10 +182,16 @@ class _Run:
             self.observer(ShardDone(outcome.shard, outcome.rows, outcome.counts))
             yield outcome
 
-    def _put_aside(self, assignment: Assignment, error: OSError) -> None:
-        self.set_aside[assignment.shard] = error
-        self.observer(ShardSetAside(assignment.shard, _reason(error)))
-        self.hopeless = error.errno in HOPELESS or len(self.set_aside) >= MAX_SET_ASIDE
+    def _put_aside(self, assignment: Assignment, reason: str) -> None:
+        """Give a shard up for this run, with whatever of it is still queued."""
+        if assignment.shard not in self.set_aside:
+            self.observer(ShardSetAside(assignment.shard, reason))
+        self.set_aside[assignment.shard] = reason
+        self.hopeless |= len(self.set_aside) >= MAX_SET_ASIDE
+        for queue in (self.waiting, self.suspects):
+            others = [other for other in queue if other.shard != assignment.shard]
+            queue.clear()
+            queue.extend(others)
 
     def _hunt(self, assignment: Assignment) -> None:
         """Cut what killed its workers in halves, down to one item.
@@ -192,11 +199,16 @@ class _Run:
         Dask blames every task that a dead worker had before it. So an item is convicted only when it kills its workers
         with nothing else in flight, and its shard is done again in the same way: after all other work.
         """
+        if assignment.shard in self.set_aside:
+            return
         start, stop = assignment.probe or (0, assignment.rows)
         self.observer(ShardSuspected(assignment.shard, start, stop))
         hunt = self.hunts.setdefault(assignment.shard, _Hunt(assignment))
         if assignment.probe is None:
-            hunt.begin_round()
+            hunt.rounds, hunt.probes = hunt.rounds + 1, 1
+        if hunt.rounds > MAX_HUNTS:
+            self._put_aside(assignment, UNLUCKY)
+            return
         if stop - start == 1 and assignment.alone:
             hunt.crashed.add(start)
         elif stop - start == 1:
@@ -217,7 +229,7 @@ class _Run:
 
     def raise_if_incomplete(self) -> None:
         if self.set_aside:
-            reasons = "; ".join(f"shard {shard}: {_reason(error)}" for shard, error in self.set_aside.items())
+            reasons = "; ".join(f"shard {shard}: {reason}" for shard, reason in self.set_aside.items())
             raise RunError(f"{len(self.set_aside)} shards could not be done ({reasons}); {RESUMABLE}")
 
 

@@ -62,6 +62,8 @@ class ScanPlan:
         How many parts that are.
     fresh : bool
         Whether what the folder holds is removed first.
+    seen : Plan or None
+        What the folder held when this was planned.
     """
 
     request: ScanRequest
@@ -71,6 +73,7 @@ class ScanPlan:
     new_items: pa.Table | None = None
     new_parts: int = 0
     fresh: bool = False
+    seen: Plan | None = None
 
     @property
     def left(self) -> list[Assignment]:
@@ -108,10 +111,18 @@ class ScanPlan:
         return len(self.done), counts.total(), dict(counts)
 
     def write(self) -> None:
-        """Put the plan on disk; what is there already is not written again."""
+        """Put the plan on disk; what is there already is not written again.
+
+        Raises
+        ------
+        PlanError
+            Where another run has planned in the folder since.
+        """
         out = self.request.out
         if self.fresh:
             clear(out)
+        elif read_plan(out) not in (self.seen, self.plan):
+            raise PlanError(f"{out.url}: another run has begun in this folder since; give the command again")
         if self.new_items is not None:
             # Nobody must take the old table, or its picture, for the one that is now planned.
             out.remove(MANIFEST_FILE)
@@ -140,9 +151,13 @@ def make_plan(request: ScanRequest, *, fresh: bool = False, update: bool = False
     PlanError
         A folder that holds something else, or a scan under other options.
     """
+    if fresh and update:
+        raise PlanError("--fresh starts over and --update goes on from what is there; give one of them")
     _check_root(request.root)
     names = _split_names(request.splits)
-    splits = [parse_split(find_split(given, request.root), name) for given, name in names.items()]
+    splits = [
+        parse_split(find_split(given, request.root, request.storage_options), name) for given, name in names.items()
+    ]
     inputs = {split.name: split.sha256 for split in splits}
     existing = _existing_plan(request.out, fresh)
     if existing is None:
@@ -151,7 +166,8 @@ def make_plan(request: ScanRequest, *, fresh: bool = False, update: bool = False
     if existing.inputs == inputs:
         manifest = read_manifest(request.out)
         done = read_receipts(request.out, existing) if manifest is None else witnessed(request.out, manifest.receipts)
-        return ScanPlan(request, existing, done, manifest is not None and len(done) == existing.shards)
+        finished = manifest is not None and len(done) == existing.shards
+        return ScanPlan(request, existing, done, finished, seen=existing)
     if not update:
         changed = [name for name in {**inputs, **existing.inputs} if inputs.get(name) != existing.inputs.get(name)]
         raise PlanError(
@@ -163,11 +179,13 @@ def make_plan(request: ScanRequest, *, fresh: bool = False, update: bool = False
 
 def _check_root(root: Folder) -> None:
     try:
-        there = root.exists()
+        there = root.holds_something()
     except OSError as error:
         raise PlanError(f"{root.url}: cannot be read ({error.strerror or error})") from error
     if not there:
-        raise PlanError(f"{root.url}: no such folder; ROOT is where the split's dataset_root entries start from")
+        raise PlanError(
+            f"{root.url}: no such folder, or an empty one; ROOT is where the split's dataset_root entries start from"
+        )
 
 
 def _split_names(given: Sequence[str]) -> dict[str, str]:
@@ -181,15 +199,16 @@ def _split_names(given: Sequence[str]) -> dict[str, str]:
 
 def _existing_plan(out: Folder, fresh: bool) -> Plan | None:
     """Return the plan to go on with; refuse a folder whose files are not a scan's own."""
+    own: tuple[str, ...] = ("_", ".", "shard-")
+    plan = None
     try:
         plan = read_plan(out)
+        own = own if plan is not None else ("_", ".")
     except PlanError:
         if not fresh:
             raise
-        return None
     if plan is not None and plan.kind != KIND:
         raise PlanError(f"{out.url} holds a run of kind {plan.kind!r}, not a scan; choose another folder")
-    own = ("_", ".") if plan is None else ("_", ".", "shard-")
     foreign = [name for name in out.list().sizes if not name.startswith(own)]
     if foreign and (plan is None or fresh):
         raise PlanError(
@@ -238,7 +257,7 @@ def _grown_plan(request: ScanRequest, plan: Plan, splits: list[SplitFile], input
     grown = plan.extended(len(added), inputs, duplicates)
     done = read_receipts(request.out, plan)
     new_parts = len(grown.parts) - len(plan.parts)
-    return ScanPlan(request, grown, done, False, _table(added) if added else None, new_parts)
+    return ScanPlan(request, grown, done, False, _table(added) if added else None, new_parts, seen=plan)
 
 
 def planned_entries(out: Folder, plan: Plan) -> list[Entry]:

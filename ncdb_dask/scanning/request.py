@@ -1,8 +1,8 @@
 """What a scan is asked to do: the options, checked and with every default resolved."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ncdb_dask.errors import PlanError
@@ -30,6 +30,8 @@ class ScanRequest:
         Whether images are decoded.
     shard_size : int or None
         Entries a shard; None lets the plan choose.
+    storage_options : mapping
+        For splits that are URLs.
     """
 
     root: Folder
@@ -40,6 +42,7 @@ class ScanRequest:
     depth_scale: float | str | None
     image_stats: bool
     shard_size: int | None
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -53,6 +56,7 @@ class ScanRequest:
         depth_scale: float | str | None,
         image_stats: bool,
         shard_size: int | None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> "ScanRequest":
         """Check the options and make a request of them.
 
@@ -66,8 +70,12 @@ class ScanRequest:
         names = tuple(splits)
         if not names:
             raise PlanError("no split file given; expected at least one, such as train_split.json")
+        places = tuple(allowed)
+        other = [place.url for place in places if type(place) is not type(root)]
+        if other:
+            raise PlanError(f"allowed root {other[0]}: expected the same kind of storage as ROOT, {root.url}")
         scale = checked_scale(depth_scale)
-        return cls(root, out, tuple(allowed), names, tuple(variants), scale, image_stats, shard_size)
+        return cls(root, out, places, names, tuple(variants), scale, image_stats, shard_size, storage_options or {})
 
     def settings(self) -> dict[str, Any]:
         """Return what shapes the rows, as JSON values: a scan continues only under the same."""

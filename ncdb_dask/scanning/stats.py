@@ -21,6 +21,7 @@ AMBIGUOUS_QUANTILE = 0.99
 # Counting a long run of equal pixels stalls on one counter; below this share of valid pixels it is quicker to copy
 # these out first (measured on LiDAR maps with 4 % valid: 0.3 ms instead of 1.0 ms).
 SPARSE = 0.125
+COUNTED_AT_ONCE = 2**22
 QUANTILES = {"p05": 0.05, "p25": 0.25, "median_depth": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 Counts = npt.NDArray[np.int64]
@@ -85,7 +86,7 @@ def depth_stats(raw: npt.NDArray[np.uint16], scale: float | None) -> DepthStats 
     flat = raw.ravel()
     if np.count_nonzero(flat) < SPARSE * flat.size:
         flat = flat[flat != 0]
-    counts = np.bincount(flat, minlength=1)
+    counts = _count(flat)
     counts[0] = 0
     present = np.flatnonzero(counts)
     if not len(present):
@@ -112,6 +113,14 @@ def depth_stats(raw: npt.NDArray[np.uint16], scale: float | None) -> DepthStats 
         ambiguous=bool(ambiguous),
         histogram=_by_depth(present, cumulative, scale),
     )
+
+
+def _count(flat: npt.NDArray[np.uint16]) -> Counts:
+    """Count the values a block at a time: NumPy widens what it counts to 8 bytes a pixel."""
+    if len(flat) <= COUNTED_AT_ONCE:
+        return np.bincount(flat, minlength=1)
+    blocks = (flat[start : start + COUNTED_AT_ONCE] for start in range(0, len(flat), COUNTED_AT_ONCE))
+    return np.asarray(sum(np.bincount(block, minlength=2**16) for block in blocks))
 
 
 def _order_statistics(values: Counts, cumulative: Counts, quantiles: list[float]) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ from ncdb_dask.scanning.schema import SCHEMA
 from ncdb_dask.scanning.summary import COLUMNS, Summary, summarize
 from ncdb_dask.store.folder import Folder
 from ncdb_dask.store.plan import Plan, read_plan
-from ncdb_dask.store.shards import Manifest, Receipt, publish, read_manifest, read_receipts, read_shards, shard_file
+from ncdb_dask.store.shards import Manifest, Receipt, publish, read_manifest, read_receipts, read_shards
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +25,8 @@ def finish(out: Folder, plan: Plan, receipts: Iterable[Receipt]) -> Summary:
     PlanError
         Where shards are missing.
     """
-    done = list(receipts)
-    files = [shard_file(shard) for shard in sorted(receipt.shard for receipt in done)]
-    summary = summarize(read_shards(out, files, COLUMNS), plan.duplicates)
+    done = sorted(receipts, key=lambda receipt: receipt.shard)
+    summary = summarize(read_shards(out, done, COLUMNS, check=True), plan.duplicates)
     publish(out, plan, done, summary.as_dict())
     return summary
 
@@ -72,7 +71,7 @@ def read_table(out: Folder, columns: Sequence[str] | None = None) -> "pd.DataFra
     unknown = set(columns or ()) - set(SCHEMA.names)
     if unknown:
         raise PlanError(f"a scan has no column {min(unknown)!r}; it has {', '.join(SCHEMA.names)}")
-    files = published(out).files
+    receipts = published(out).receipts
     nullable = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    frame: pd.DataFrame = pa.concat_tables(read_shards(out, files, columns)).to_pandas(types_mapper=nullable.get)
+    frame: pd.DataFrame = pa.concat_tables(read_shards(out, receipts, columns)).to_pandas(types_mapper=nullable.get)
     return frame

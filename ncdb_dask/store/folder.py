@@ -7,6 +7,7 @@ tell a fault of the environment from a fault of the data by its type.
 import errno
 import os
 import posixpath
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from ncdb_dask.errors import StorageError
 T = TypeVar("T")
 # A name that is too long, or a link that leads to itself, names no folder either.
 _NO_SUCH_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,11 @@ class Folder(Protocol):
     def url(self) -> str:
         """The absolute path or URL."""
 
-    def exists(self) -> bool:
-        """Whether the folder is there; the prefix of an object store is there when something lies below it."""
+    def holds_something(self) -> bool:
+        """Whether the folder is there and not empty; the mount point of a mount that went away is empty."""
 
-    def read(self, name: str) -> bytes:
-        """Return the file's bytes."""
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        """Return the file's bytes; ``OSError(EFBIG)`` where a local file has more than `limit` of them."""
 
     def head(self, name: str, limit: int) -> tuple[bytes, int]:
         """Return the file's first `limit` bytes and its size."""
@@ -80,13 +84,20 @@ class LocalFolder:
         """The absolute path."""
         return self.path
 
-    def exists(self) -> bool:
-        """Whether the folder is there."""
-        return os.path.isdir(self.path)
+    def holds_something(self) -> bool:
+        """Whether the folder is there and not empty."""
+        try:
+            with os.scandir(self.path) as entries:
+                return next(entries, None) is not None
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int | None = None) -> bytes:
         """Return the file's bytes."""
         with open(os.path.join(self.path, name), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if limit is not None and size > limit:
+                raise OSError(errno.EFBIG, f"file of {size} bytes; the limit is {limit}", name)
             return file.read()
 
     def head(self, name: str, limit: int) -> tuple[bytes, int]:
@@ -157,6 +168,11 @@ def _size(entry: os.DirEntry[str]) -> int:
         return -1
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file is what an interrupted `LocalFolder.write` left."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def _sync_folder(path: str) -> None:
     """Make a rename survive a power cut; file systems that cannot sync a folder do it by themselves."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -198,12 +214,12 @@ class RemoteFolder:
     def _join(self, name: str) -> str:
         return name if "://" in name else posixpath.join(self.url, name).rstrip("/")
 
-    def exists(self) -> bool:
-        """Whether the folder is there."""
+    def holds_something(self) -> bool:
+        """Whether something lies below the prefix."""
         return self._call(lambda fs, path: bool(fs.isdir(path)), "")
 
-    def read(self, name: str) -> bytes:
-        """Return the file's bytes."""
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        """Return the file's bytes; a listing told their number already, and to ask again would cost a request."""
         return self._call(lambda fs, path: bytes(fs.cat_file(path)), name)
 
     def head(self, name: str, limit: int) -> tuple[bytes, int]:
@@ -240,15 +256,12 @@ class RemoteFolder:
 
 
 @contextmanager
-def reported(folder: Folder, doing: str) -> Iterator[None]:
-    """Turn a failure of the storage into an error for the user: which folder, what failed, and that nothing is lost."""
+def reported(folder: Folder, doing: str, hint: str = "") -> Iterator[None]:
+    """Turn a failure of the storage into an error for the user: which folder, what failed, and what to do."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(
-            f"{folder.url}: cannot {doing} ({reason}); what is complete stays, the same command goes on from it"
-        ) from error
+        raise StorageError(f"{folder.url}: cannot {doing} ({error.strerror or error}){hint and f'; {hint}'}") from error
 
 
 def open_folder(location: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Folder:

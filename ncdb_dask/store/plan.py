@@ -18,6 +18,8 @@ from ncdb_dask.store.folder import Folder
 
 PLAN_FOLDER = "_plan"
 PLAN_FILE = f"{PLAN_FOLDER}/plan.json"
+# It is Parquet, but by its suffix dask.dataframe.read_parquet(OUT) would take it for a part of the table.
+PART_SUFFIX = ".plan"
 FORMAT = 1
 # A shard is the unit of retry and of scheduling. Its own cost of some 10 ms is a quarter of the time for 8 frames of
 # 640 x 384, a twentieth for 32, and hidden by 512; 20,000 shards are what a scheduler holds with ease; 64 keep every
@@ -134,7 +136,7 @@ def cut_parts(rows: int, shard_size: int, first_shard: int = 0, first_part: int 
     step = shard_size * MAX_PART_SHARDS
     return tuple(
         Part(
-            f"{PLAN_FOLDER}/items-{first_part + number:03d}.parquet",
+            f"{PLAN_FOLDER}/items-{first_part + number:03d}{PART_SUFFIX}",
             first_shard + number * MAX_PART_SHARDS,
             min(step, rows - start),
             shard_size,
@@ -203,7 +205,16 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
 
 def read_items(folder: Folder, assignment: Assignment) -> list[dict[str, Any]]:
-    """Read the items of one shard."""
-    with folder.open(assignment.part) as file:
-        rows: list[dict[str, Any]] = pq.ParquetFile(file).read_row_group(assignment.row_group).to_pylist()
+    """Read the items of one shard.
+
+    Raises
+    ------
+    PlanError
+        Where the plan's file is damaged.
+    """
+    try:
+        with folder.open(assignment.part) as file:
+            rows: list[dict[str, Any]] = pq.ParquetFile(file).read_row_group(assignment.row_group).to_pylist()
+    except pa.ArrowException as error:
+        raise PlanError(f"{folder.url}/{assignment.part} is damaged ({error}); --fresh starts over") from error
     return rows

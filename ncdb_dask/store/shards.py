@@ -5,19 +5,21 @@ file appears whole or not at all, and its receipt is written after it, so a run 
 receipts. Readers go by the manifest.
 """
 
+import errno
 import hashlib
+import io
 import json
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ncdb_dask.errors import PlanError
-from ncdb_dask.store.folder import Folder
+from ncdb_dask.store.folder import Folder, is_temporary
 from ncdb_dask.store.plan import PLAN_FILE, PLAN_FOLDER, Plan, plan_document, plan_from, read_plan
 
 MANIFEST_FILE = "_manifest.json"
@@ -61,11 +63,6 @@ class Manifest:
     finished: str
     summary: Mapping[str, Any]
 
-    @property
-    def files(self) -> list[str]:
-        """The shards' files, in order."""
-        return [shard_file(receipt.shard) for receipt in self.receipts]
-
 
 def shard_file(shard: int) -> str:
     """Name the file of a shard."""
@@ -103,7 +100,9 @@ def commit(folder: Folder, plan_id: str, shard: int, table: pa.Table, seconds: f
     pq.write_table(table, sink, compression="zstd", use_dictionary=False)
     data = sink.getvalue().to_pybytes()
     current = read_plan(folder)
-    if current is None or current.id != plan_id:
+    if current is None:
+        raise OSError(errno.ESTALE, "the run's plan is gone", f"{folder.url}/{PLAN_FILE}")
+    if current.id != plan_id:
         raise PlanError(f"{folder.url}: another run has started over in this folder; this one gives up")
     counts = {str(pair["values"]): int(pair["counts"]) for pair in table["status"].value_counts().to_pylist()}
     receipt = Receipt(
@@ -137,7 +136,7 @@ def witnessed(folder: Folder, receipts: Iterable[Receipt]) -> dict[int, Receipt]
     return {receipt.shard: receipt for receipt in receipts if sizes.get(shard_file(receipt.shard)) == receipt.bytes}
 
 
-def publish(folder: Folder, plan: Plan, receipts: Iterable[Receipt], summary: Mapping[str, Any]) -> Manifest:
+def publish(folder: Folder, plan: Plan, receipts: Iterable[Receipt], summary: Mapping[str, Any]) -> None:
     """Clear away what crashed attempts left, then write the manifest.
 
     Raises
@@ -149,18 +148,15 @@ def publish(folder: Folder, plan: Plan, receipts: Iterable[Receipt], summary: Ma
     if [receipt.shard for receipt in ordered] != list(range(plan.shards)):
         raise PlanError(f"{folder.url}: {len(ordered)} of {plan.shards} shards are done; run the command again")
     remove_strays(folder, {shard_file(receipt.shard) for receipt in ordered})
-    finished = datetime.now(UTC).isoformat(timespec="seconds")
-    manifest = Manifest(plan, ordered, finished, summary)
     document = {
         "format": FORMAT,
-        "finished": finished,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": plan.entries,
         "summary": dict(summary),
         "shards": [{"file": shard_file(receipt.shard), **asdict(receipt)} for receipt in ordered],
         "plan": plan_document(plan),
     }
     folder.write(MANIFEST_FILE, json.dumps(document, indent=1).encode())
-    return manifest
 
 
 def read_manifest(folder: Folder) -> Manifest | None:
@@ -195,12 +191,48 @@ def _manifest_from(document: Any) -> Manifest:
     return Manifest(plan_from(document["plan"]), receipts, document["finished"], document["summary"])
 
 
-def read_shards(folder: Folder, files: Iterable[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """Yield the rows of each shard, in order."""
-    for name in files:
-        with folder.open(name) as file:
-            wanted = None if columns is None else list(columns)
-            yield pq.ParquetFile(file).read(columns=wanted, use_threads=False)
+def read_shards(
+    folder: Folder, receipts: Iterable[Receipt], columns: Sequence[str] | None = None, check: bool = False
+) -> Iterator[pa.Table]:
+    """Yield the rows of each shard, in order.
+
+    Parameters
+    ----------
+    folder : Folder
+        The run's output.
+    receipts : iterable of Receipt
+        Of the shards to read.
+    columns : sequence of str, optional
+        Only these.
+    check : bool
+        Compare each file with the SHA-256 of its receipt.
+
+    Raises
+    ------
+    PlanError
+        Where a file is not what its receipt says.
+    """
+    wanted = None if columns is None else list(columns)
+    for receipt in receipts:
+        name = shard_file(receipt.shard)
+        try:
+            with _checked(folder, receipt) if check else folder.open(name) as file:
+                table = pq.ParquetFile(file).read(columns=wanted, use_threads=False)
+        except pa.ArrowException as error:
+            raise PlanError(f"{folder.url}/{name} is damaged ({error}); remove it and run its scan again") from error
+        yield table
+
+
+def _checked(folder: Folder, receipt: Receipt) -> BinaryIO:
+    """Open a shard whose bytes are those of its receipt; forget the receipt where they are not."""
+    data = folder.read(shard_file(receipt.shard))
+    if hashlib.sha256(data).hexdigest() != receipt.sha256:
+        folder.remove(_receipt_file(receipt.shard))
+        raise PlanError(
+            f"{folder.url}/{shard_file(receipt.shard)} was overwritten since it was committed; "
+            "the same command does it again"
+        )
+    return io.BytesIO(data)
 
 
 def remove_strays(folder: Folder, keep: Iterable[str] = ()) -> None:
@@ -209,7 +241,7 @@ def remove_strays(folder: Folder, keep: Iterable[str] = ()) -> None:
     for place in ("", PLAN_FOLDER, RECEIPT_FOLDER):
         for name in folder.list(place).sizes:
             stray = name.startswith("shard-") and name.endswith(".parquet") and name not in kept
-            if stray or (name.startswith(".") and name.endswith(".tmp")):
+            if stray or is_temporary(name):
                 folder.remove(f"{place}/{name}" if place else name)
 
 

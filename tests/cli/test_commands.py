@@ -91,7 +91,7 @@ def test_a_wrong_option_is_one_clear_line_and_makes_no_folder(options, says, dat
 
 
 def test_a_root_that_is_not_there(tmp_path):
-    assert "no such folder; ROOT is where" in failure(scan(tmp_path / "nowhere", tmp_path / "scan"))
+    assert "no such folder, or an empty one; ROOT is where" in failure(scan(tmp_path / "nowhere", tmp_path / "scan"))
 
 
 def test_a_protocol_that_is_not_installed_names_what_to_install(tmp_path):

@@ -16,9 +16,9 @@ class CountingFolder(LocalFolder):
         """The names that an operation was asked for, in order."""
         return [name for called, name in self.calls if called == operation and name.endswith(suffix)]
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int | None = None) -> bytes:
         self.calls.append(("read", name))
-        return super().read(name)
+        return super().read(name, limit)
 
     def head(self, name: str, limit: int) -> tuple[bytes, int]:
         self.calls.append(("head", name))
@@ -36,10 +36,10 @@ class FailingFolder(LocalFolder):
     part: str = ""
     error: Exception = field(default_factory=OSError, compare=False)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int | None = None) -> bytes:
         if self.part in name:
             raise self.error
-        return super().read(name)
+        return super().read(name, limit)
 
     def head(self, name: str, limit: int) -> tuple[bytes, int]:
         if self.part in name:
@@ -67,7 +67,10 @@ class MemoryFolder:
     files: Mapping[str, bytes] = field(default_factory=dict)
     url: str = "/memory"
 
-    def read(self, name: str) -> bytes:
+    def holds_something(self) -> bool:
+        return bool(self.files)
+
+    def read(self, name: str, limit: int | None = None) -> bytes:
         return self.files[name]
 
     def head(self, name: str, limit: int) -> tuple[bytes, int]:

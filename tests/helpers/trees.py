@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -46,6 +47,8 @@ def assert_complete(out: Path, expected: pd.DataFrame) -> None:
     plain = pd.read_parquet(out)
     assert list(plain["filename"]) == list(expected["filename"])
     assert list(plain["status"]) == list(expected["status"])
+    by_dask = dd.read_parquet(out, columns=["filename", "mean_depth"]).compute()
+    assert list(by_dask["filename"]) == list(expected["filename"])
     manifest = json.loads((out / "_manifest.json").read_text())
     shards = {shard["file"] for shard in manifest["shards"]}
     assert {path.name for path in out.iterdir()} - {"_overview.png"} == shards | {"_plan", "_manifest.json"}

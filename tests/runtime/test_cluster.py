@@ -89,6 +89,12 @@ def test_a_cluster_that_is_no_file_says_what_is_expected():
         read_spec("slurm")
 
 
+@pytest.mark.parametrize("workers", [0, -1])
+def test_fewer_workers_than_one_is_a_clear_error(workers):
+    with pytest.raises(RunError, match="expected at least 1"), ncdb_dask.local_cluster(workers):
+        pass
+
+
 def test_a_memory_limit_that_is_none_is_a_clear_error():
     with pytest.raises(RunError, match="did not start"), ncdb_dask.local_cluster(1, memory="much"):
         pass

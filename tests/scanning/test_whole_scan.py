@@ -23,7 +23,7 @@ from ncdb_dask.scanning.plan import ScanPlan, make_plan
 from ncdb_dask.scanning.request import ScanRequest, checked_scale
 from ncdb_dask.scanning.schema import SCHEMA
 from ncdb_dask.scanning.summary import Summary
-from ncdb_dask.store.folder import Folder, LocalFolder
+from ncdb_dask.store.folder import Folder, LocalFolder, RemoteFolder
 from ncdb_dask.store.plan import PLAN_FILE, default_shard_size, read_plan
 from ncdb_dask.store.shards import MANIFEST_FILE, shard_file
 
@@ -659,7 +659,7 @@ def test_a_late_task_of_a_plan_that_was_removed_writes_nothing(root, out):
     late = begin(old)
     (out / PLAN_FILE).unlink()
     before = contents(out)
-    with pytest.raises(PlanError):
+    with pytest.raises(OSError, match="plan is gone"):
         late(old.left[0])
     assert contents(out) == before
 
@@ -676,8 +676,9 @@ def test_receipts_of_a_plan_that_was_replaced_are_not_believed(root, out):
 
 def test_half_written_files_are_never_read_and_gone_after_publishing(root, out):
     leave_unfinished(root, out)
-    for name in (".shard-000000.parquet.0a.tmp", "_plan/.plan.json.0b.tmp", "_plan/receipts/.shard-000001.json.0c.tmp"):
-        (out / name).write_bytes(b"half")
+    mark = "0a" * 16
+    for name in (".shard-000000.parquet", "_plan/.plan.json", "_plan/receipts/.shard-000001.json"):
+        (out / f"{name}.{mark}.tmp").write_bytes(b"half")
     assert len(pd.read_parquet(out)) == FRAMES
     carry_out(make_plan(request(root, out)))
     assert list(out.rglob("*.tmp")) == []
@@ -749,3 +750,61 @@ def test_a_manifest_that_was_removed_is_written_again_without_any_work(root, out
     carry_out(plan)
     pd.testing.assert_frame_equal(pd.read_parquet(out), expected)
     assert make_plan(request(root, out)).finished
+
+
+def test_a_data_set_that_goes_away_is_no_list_of_missing_images(root, out):
+    plan = make_plan(request(root, out))
+    task = begin(plan)
+    assert task(plan.left[0]).counts == {"ok": 3}
+    root.rename(root.with_name("elsewhere"))
+    with pytest.raises(OSError, match="the data set is gone"):
+        ScanJob.of(plan.request, plan.plan.id, "another run")(plan.left[1])
+
+
+def test_a_plan_that_another_run_has_overtaken_is_not_carried_out(root, out):
+    leave_unfinished(root, out)
+    overtaken = make_plan(request(root, out))
+    carry_out(make_plan(request(root, out, depth_scale=1000), fresh=True))
+    before = contents(out)
+    with pytest.raises(PlanError, match="another run has begun in this folder"):
+        overtaken.write()
+    assert contents(out) == before
+
+
+def test_a_shard_that_was_overwritten_with_equal_size_is_found_and_done_again(root, out):
+    leave_unfinished(root, out)
+    plan = make_plan(request(root, out))
+    path = out / shard_file(0)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(PlanError, match="was overwritten since"):
+        carry_out(plan)
+    carry_out(make_plan(request(root, out)))
+    assert set(pd.read_parquet(out)["status"]) == {"ok"}
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1"])
+def test_damaged_items_of_the_plan_are_refused_in_words(root, out, damage):
+    plan = make_plan(request(root, out))
+    task = begin(plan)
+    (out / "_plan" / "items-000.plan").write_bytes(damage)
+    with pytest.raises(PlanError, match=r"items-000\.plan is damaged"):
+        task(plan.left[0])
+
+
+def test_fresh_and_update_together_are_refused(root, out):
+    with pytest.raises(PlanError, match="give one of them"):
+        make_plan(request(root, out), fresh=True, update=True)
+
+
+def test_an_allowed_root_of_another_kind_of_storage_is_refused(root, out):
+    with pytest.raises(PlanError, match="expected the same kind of storage"):
+        request(root, out, allowed=[RemoteFolder("memory://x")])
+
+
+def test_a_picture_of_an_older_table_goes_with_it(root, out):
+    carry_out(make_plan(request(root, out)))
+    (out / "_overview.png").write_bytes(b"old")
+    make_plan(request(root, out), fresh=True).write()
+    assert not (out / "_overview.png").exists()

@@ -74,7 +74,7 @@ def test_a_listing_has_the_files_of_one_folder_and_their_sizes(folder):
 
 def test_a_folder_that_is_not_there_lists_as_empty(folder):
     assert not folder.list("nothing").sizes
-    assert not folder.exists()
+    assert not folder.holds_something()
 
 
 def test_a_file_lists_as_no_folder(folder):
@@ -82,9 +82,9 @@ def test_a_file_lists_as_no_folder(folder):
     assert "a" not in folder.list("a/b").sizes
 
 
-def test_a_folder_with_a_file_exists(folder):
+def test_a_folder_with_a_file_holds_something(folder):
     folder.write("a", b"1")
-    assert folder.exists()
+    assert folder.holds_something()
 
 
 def test_removing_is_final_and_may_be_repeated(folder):

@@ -76,8 +76,8 @@ def test_a_plan_that_grows_keeps_its_shards_and_numbers_on():
     grown = PLAN.extended(3, {"s.json": "01"}, 4)
     assert list(grown.assignments())[:3] == list(PLAN.assignments())
     assert [(task.shard, task.rows, task.part) for task in grown.assignments()][3:] == [
-        (3, 2, "_plan/items-001.parquet"),
-        (4, 1, "_plan/items-001.parquet"),
+        (3, 2, "_plan/items-001.plan"),
+        (4, 1, "_plan/items-001.plan"),
     ]
     assert (grown.id, grown.entries, grown.shards, grown.duplicates) == ("p1", 8, 5, 4)
 
@@ -144,10 +144,11 @@ def test_receipts_beyond_the_plan_are_not_counted(folder):
 
 
 def test_a_manifest_lists_the_shards_in_order_whatever_the_order_of_receipts(folder):
-    published = publish(folder, PLAN, reversed(commit_all(folder)), {"samples": 5})
-    assert published.files == [shard_file(0), shard_file(1), shard_file(2)]
-    assert read_manifest(folder) == published
-    assert [table.num_rows for table in read_shards(folder, published.files)] == [2, 2, 1]
+    receipts = commit_all(folder)
+    publish(folder, PLAN, reversed(receipts), {"samples": 5})
+    manifest = read_manifest(folder)
+    assert (manifest.plan, manifest.receipts, manifest.summary) == (PLAN, tuple(receipts), {"samples": 5})
+    assert [table.num_rows for table in read_shards(folder, manifest.receipts)] == [2, 2, 1]
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
@@ -174,8 +175,8 @@ def test_the_manifest_of_an_earlier_plan_is_not_the_folders(folder, successor):
 
 
 def test_only_the_wanted_columns_are_read(folder):
-    commit_all(folder)
-    (table,) = read_shards(folder, [shard_file(0)], ["value"])
+    receipts = commit_all(folder)
+    (table,) = read_shards(folder, receipts[:1], ["value"])
     assert table.column_names == ["value"]
 
 

@@ -1,5 +1,5 @@
 """A valid NCDB tree made from a seed: ray-cast rooms and streets whose depth belongs exactly to their pictures."""
 
-from .tree import SyntheticTree, write_tree
+from ncdb_dask.dataset.synthetic.tree import SyntheticTree, write_tree
 
 __all__ = ["SyntheticTree", "write_tree"]

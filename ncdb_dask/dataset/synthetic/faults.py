@@ -1,7 +1,5 @@
 """Broken entries of every kind, each with the status that a reader must give it."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import png
+from ncdb_dask.dataset.synthetic import png
 
 SPLIT = "train_split.json"
 SCENE = "synced_data/faults"

@@ -1,14 +1,12 @@
 """Furniture of familiar size. Each piece stands with its back at z = 0 and reaches towards the camera (negative z)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .geometry import Solid, Vector
-from .scene import ball, block, pillar, shade
+from ncdb_dask.dataset.synthetic.geometry import Solid, Vector
+from ncdb_dask.dataset.synthetic.scene import ball, block, pillar, shade
 
 WOODS: tuple[Vector, ...] = ((0.75, 0.5, 0.3), (0.45, 0.28, 0.16), (1.1, 0.85, 0.6), (0.95, 0.93, 0.9))
 Maker = Callable[[np.random.Generator, float], list[Solid]]

@@ -4,8 +4,6 @@ The world is right-handed in metres: x to the right, y up, z ahead. Every solid 
 and a scaling, so that the ray parameter ``t`` is the same in the world and in the frame of the solid.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

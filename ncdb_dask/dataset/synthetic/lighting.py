@@ -3,13 +3,11 @@
 All light is linear RGB. Nothing here touches depth.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import Floats, RayGrid, Solids, Vector, dot, trace
+from ncdb_dask.dataset.synthetic.geometry import Floats, RayGrid, Solids, Vector, dot, trace
 
 
 @dataclass(frozen=True)

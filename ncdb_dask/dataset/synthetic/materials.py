@@ -1,11 +1,9 @@
 """The textures by name: what walls, streets, furniture and cars are made of."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from .geometry import Floats
-from .texture import SIZE, Maker, Texture, noise
+from ncdb_dask.dataset.synthetic.geometry import Floats
+from ncdb_dask.dataset.synthetic.texture import SIZE, Maker, Texture, noise
 
 _TICKS = (np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE
 _U: Floats = np.broadcast_to(_TICKS, (SIZE, SIZE))

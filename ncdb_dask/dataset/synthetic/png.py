@@ -1,7 +1,5 @@
 """PNG files: quick writers for pictures and depth, and a small encoder for the kinds that Pillow does not write."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

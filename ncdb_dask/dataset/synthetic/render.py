@@ -1,19 +1,17 @@
 """One frame: the same rays give the colour and the z-depth."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Floats, Ints, RayGrid, Solids, Vector, camera, dot, trace
-from .lighting import Lamp, ShadowMap, lamp_light
-from .materials import MATERIALS
-from .scene import Pose, Scene
-from .surface import Surface, surface_at
-from .texture import Atlas
+from ncdb_dask.dataset.synthetic.geometry import Floats, Ints, RayGrid, Solids, Vector, camera, dot, trace
+from ncdb_dask.dataset.synthetic.lighting import Lamp, ShadowMap, lamp_light
+from ncdb_dask.dataset.synthetic.materials import MATERIALS
+from ncdb_dask.dataset.synthetic.scene import Pose, Scene
+from ncdb_dask.dataset.synthetic.surface import Surface, surface_at
+from ncdb_dask.dataset.synthetic.texture import Atlas
 
 FOCAL = 0.62  # of the picture's width: a field of view of 78 degrees
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)

@@ -1,16 +1,14 @@
 """Rooms: walls, furniture along them, a table in the middle, and a camera that walks in and looks about."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
 import numpy as np
 
-from .furniture import FURNITURE, HANGINGS, Piece, chair, table
-from .geometry import RayGrid, Shape, Solid, Vector
-from .lighting import Lamp, Lighting, ceiling_lamp
-from .scene import Pose, Scene, block, moved, pillar, progress, shade
+from ncdb_dask.dataset.synthetic.furniture import FURNITURE, HANGINGS, Piece, chair, table
+from ncdb_dask.dataset.synthetic.geometry import RayGrid, Shape, Solid, Vector
+from ncdb_dask.dataset.synthetic.lighting import Lamp, Lighting, ceiling_lamp
+from ncdb_dask.dataset.synthetic.scene import Pose, Scene, block, moved, pillar, progress, shade
 
 EYE = 1.4
 REACH = 10.0

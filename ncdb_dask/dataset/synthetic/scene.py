@@ -1,15 +1,13 @@
 """What a scene is: solids, light, a camera path; and the small tools with which rooms and streets are put together."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .geometry import Faces, Shape, Solid, Vector
-from .lighting import Lighting
+from ncdb_dask.dataset.synthetic.geometry import Faces, Shape, Solid, Vector
+from ncdb_dask.dataset.synthetic.lighting import Lighting
 
 WHITE: Vector = (1.0, 1.0, 1.0)
 

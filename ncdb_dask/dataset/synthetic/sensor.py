@@ -1,11 +1,9 @@
 """Which pixels of a depth map a sensor fills: nearly all of them, or the rings of a spinning LiDAR."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Floats
+from ncdb_dask.dataset.synthetic.geometry import Floats
 
 SCALE = 256.0
 RING_STEP = 5.0  # pixels between two rings

@@ -1,16 +1,14 @@
 """Streets: a road between two rows of buildings, parked cars, lamps, trees, people, and a camera that drives along."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import Faces, RayGrid, Shape, Solid, Vector
-from .lighting import Lamp, Lighting, sun
-from .scene import Pose, Scene, ball, block, moved, pillar, progress, shade
+from ncdb_dask.dataset.synthetic.geometry import Faces, RayGrid, Shape, Solid, Vector
+from ncdb_dask.dataset.synthetic.lighting import Lamp, Lighting, sun
+from ncdb_dask.dataset.synthetic.scene import Pose, Scene, ball, block, moved, pillar, progress, shade
 
 EYE = 1.5
 REACH = 80.0

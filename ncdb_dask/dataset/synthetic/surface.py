@@ -1,13 +1,11 @@
 """What lies at a hit: normal, face and texture coordinates, for all pixels of a picture at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Floats, Ints, Shape, Solids, dot
+from ncdb_dask.dataset.synthetic.geometry import Floats, Ints, Shape, Solids, dot
 
 
 @dataclass(frozen=True)

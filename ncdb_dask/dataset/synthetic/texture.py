@@ -4,14 +4,12 @@ A maker draws one tile of ``SIZE x SIZE`` texels. The atlas holds every tile at 
 Williams 1983), so that a far wall keeps its mean colour instead of flickering.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import Floats, Ints
+from ncdb_dask.dataset.synthetic.geometry import Floats, Ints
 
 SIZE = 256
 Maker = Callable[[np.random.Generator], Floats]

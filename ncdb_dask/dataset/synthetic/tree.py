@@ -1,7 +1,5 @@
 """The tree on disk: scenes with their pictures and depth maps, and the two splits."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -13,14 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ncdb_dask.dataset.layout import DEFAULT_VARIANTS as VARIANTS
-
-from . import png
-from .faults import SPLIT, Sound, expected_statuses, write_faults
-from .render import FOCAL, Frame, Renderer
-from .rooms import room
-from .scene import Scene
-from .sensor import dense, encoded, rings
-from .streets import street
+from ncdb_dask.dataset.synthetic import png
+from ncdb_dask.dataset.synthetic.faults import SPLIT, Sound, expected_statuses, write_faults
+from ncdb_dask.dataset.synthetic.render import FOCAL, Frame, Renderer
+from ncdb_dask.dataset.synthetic.rooms import room
+from ncdb_dask.dataset.synthetic.scene import Scene
+from ncdb_dask.dataset.synthetic.sensor import dense, encoded, rings
+from ncdb_dask.dataset.synthetic.streets import street
 
 GAP = 4
 SMALLEST = 32
