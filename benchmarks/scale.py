@@ -23,11 +23,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import dask
 import numpy as np
 from common import DEPTHS, IMAGES, SPLIT, cores, frames, make_folders, markdown, seconds, write_split
 from PIL import Image
 
 import ncdb_dask
+from ncdb_dask.runtime.cluster import SETTINGS
 
 SIZES = (10_000, 100_000, 1_000_000)
 SIDE = 8
@@ -70,11 +72,8 @@ def _sources(root: Path, number: int) -> tuple[Path, Path]:
 def cluster(folder: Path) -> Iterator[Path]:
     """Run a scheduler and the workers as processes; yield the scheduler file. Their output goes to log files."""
     file = folder / "scheduler.json"
-    environment = {
-        **os.environ,
-        "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
-        "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",
-    }
+    with dask.config.set(SETTINGS):  # as the product's own local cluster
+        environment = {**os.environ, "DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(dask.config.global_config)}
     listen = ["--host", LOOPBACK, "--no-dashboard", "--scheduler-file", str(file)]
     commands = [["scheduler", *listen, "--port", "0"]]
     commands += [["worker", *listen, "--nthreads", "1", "--local-directory", str(folder)]] * WORKERS
