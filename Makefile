@@ -35,8 +35,8 @@ check: .venv/test/.done
 # What the stages need, and no Dask: they must run without it.
 .venv/stages/.done: pyproject.toml constraints.txt
 	$(call environment,stages)
-	.venv/stages/bin/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow fsspec pytest pytest-timeout hypothesis
+	.venv/stages/bin/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	touch $@
 
 define environment

@@ -125,9 +125,8 @@ def scan(
 
     Examples
     --------
-    >>> from distributed import Client, LocalCluster  # doctest: +SKIP
-    >>> with LocalCluster(threads_per_worker=1, host="127.0.0.1") as cluster, Client(cluster) as client:
-    ...     summary = ncdb_dask.scan("data/ncdb", "out/scan", client=client)  # doctest: +SKIP
+    >>> with ncdb_dask.local_cluster(workers=2) as client:  # doctest: +SKIP
+    ...     summary = ncdb_dask.scan("data/ncdb", "out/scan", client=client)
     """
     return run_scan(plan_scan(root, out, **options), client=client, observer=observer)
 

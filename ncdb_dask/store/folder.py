@@ -261,7 +261,9 @@ def reported(folder: Folder, doing: str, hint: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{folder.url}: cannot {doing} ({error.strerror or error}){hint and f'; {hint}'}") from error
+        reason = error.strerror or str(error)
+        where = f": {error.filename}" if error.filename and str(error.filename) != folder.url else ""
+        raise StorageError(f"{folder.url}: cannot {doing} ({reason}{where}){hint and f'; {hint}'}") from error
 
 
 def open_folder(location: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Folder:
