@@ -4,6 +4,7 @@ import errno
 import io
 import math
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ncdb_dask.dataset.layout import Tree
+from ncdb_dask.dataset.png import MAX_FILE_BYTES
 from ncdb_dask.dataset.split import Entry, Roots
 from ncdb_dask.scanning.frame import IMAGE_HEAD_BYTES, FrameOptions, Row, empty_row, scan_frame
 from ncdb_dask.scanning.schema import SCHEMA, STATUSES
-from ncdb_dask.store.folder import Folder, LocalFolder
+from ncdb_dask.store.folder import Folder, Listing, LocalFolder
 
 ENTRY = Entry("train_split.json", 3, "a", "0000000567")
 IMAGE, DEPTH = "a/image_a6/0000000567.png", "a/newest/0000000567.png"
@@ -379,3 +381,50 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size
 def test_any_names_give_a_row(tmp_path_factory, dataset_root, stem):
     row = scanned(local(tmp_path_factory.getbasetemp()), Entry("s", 0, f"x/{dataset_root}", stem))
     assert row["status"] == "missing_image"
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(("path", "status"), [(IMAGE, "unreadable_image"), (DEPTH, "unreadable_depth")])
+def test_a_file_larger_than_any_picture_is_not_read_into_memory(tmp_path, path, status):
+    put(tmp_path, SOUND)
+    os.truncate(tmp_path / path, MAX_FILE_BYTES + 1)
+    tracemalloc.start()
+    row = scanned(LocalFolder(str(tmp_path)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (row["status"], peak < 2**23) == (status, True)
+    assert f"the limit is {MAX_FILE_BYTES}" in row["detail"]
+
+
+def test_a_listing_that_tells_the_size_saves_the_reading(tmp_path):
+    class Telling(MemoryFolder):
+        def list(self, name: str = "", sizes: bool = False) -> Listing:
+            return Listing(dict.fromkeys(super().list(name).sizes, MAX_FILE_BYTES + 1))
+
+    assert scanned(Telling(SOUND))["status"] == "unreadable_image"
+
+
+def test_a_data_set_that_vanished_while_it_was_read_is_no_missing_file(tmp_path):
+    put(tmp_path, SOUND)
+    folder = LocalFolder(str(tmp_path))
+    tree = Tree(folder, Roots.of(folder), ("newest",))
+    assert scan_frame(ENTRY, tree, FrameOptions())["status"] == "ok"
+    tmp_path.rename(tmp_path.with_name("elsewhere"))
+    with pytest.raises(OSError, match="the data set is gone"):
+        scan_frame(ENTRY, tree, FrameOptions())
+
+
+def test_the_largest_map_allowed_stays_within_what_the_limit_promises(tmp_path):
+    side = 8192  # 64 megapixels
+    file = io.BytesIO()
+    Image.fromarray(np.full((side, side), 700, dtype=np.uint16)).save(file, "PNG", compress_level=1)
+    put(tmp_path, SOUND | {DEPTH: file.getvalue()})
+    tracemalloc.start()  # counts what NumPy and Python hold; Pillow's own picture is not among it
+    row = scanned(LocalFolder(str(tmp_path)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert row["status"] == "ok"
+    assert row["mean_depth"] == 700 / 256
+    assert peak < 400 * 2**20

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from ncdb_dask.scanning import stats
 from ncdb_dask.scanning.schema import scene_type
 from ncdb_dask.scanning.stats import HIST_BINS, DepthStats, depth_stats, histogram_edges
 
@@ -225,3 +226,12 @@ def test_a_declared_unit_is_never_in_doubt(scale):
 )
 def test_scene_types_have_the_guides_bounds(mean, kind):
     assert scene_type(mean) == kind
+
+
+def test_counting_in_blocks_changes_nothing(monkeypatch):
+    raw = np.random.default_rng(0).integers(0, 2**16, (40, 50)).astype(np.uint16)
+    whole = depth_stats(raw, 256.0)
+    monkeypatch.setattr(stats, "COUNTED_AT_ONCE", 300)
+    blocks = depth_stats(raw, 256.0)
+    assert (blocks.mean, blocks.std, blocks.quantiles) == (whole.mean, whole.std, whole.quantiles)
+    np.testing.assert_array_equal(blocks.histogram, whole.histogram)
