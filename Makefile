@@ -1,6 +1,8 @@
 # Two commands: `make demo` and `make test`. Each makes its own virtual environment from constraints.txt.
 PYTHON ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
+# compat: by a path, not by an import hook, which loses against the clone's own folder when Python runs beside it.
+EDITABLE = --no-build-isolation --config-settings editable_mode=compat --editable
 
 .PHONY: demo test check reference clean constraints
 
@@ -24,19 +26,19 @@ check: .venv/test/.done
 
 .venv/demo/.done: pyproject.toml constraints.txt
 	$(call environment,demo)
-	.venv/demo/bin/pip install $(PIP_FLAGS) --no-build-isolation --editable .
+	.venv/demo/bin/pip install $(PIP_FLAGS) $(EDITABLE) .
 	touch $@
 
 .venv/test/.done: pyproject.toml constraints.txt
 	$(call environment,test)
-	.venv/test/bin/pip install $(PIP_FLAGS) --no-build-isolation --editable '.[dev,s3]'
+	.venv/test/bin/pip install $(PIP_FLAGS) $(EDITABLE) '.[dev,s3]'
 	touch $@
 
 # What the stages need, and no Dask: they must run without it.
 .venv/stages/.done: pyproject.toml constraints.txt
 	$(call environment,stages)
 	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow fsspec pytest pytest-timeout hypothesis
-	.venv/stages/bin/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
+	.venv/stages/bin/pip install $(PIP_FLAGS) --no-deps $(EDITABLE) .
 	touch $@
 
 define environment

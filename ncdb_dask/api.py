@@ -136,7 +136,7 @@ def run_scan(plan: ScanPlan, *, client: "Client | None" = None, observer: Observ
     out = plan.request.out
     if plan.finished:
         return table.published_summary(out)
-    with reported(out, "write", RESUMABLE):
+    with reported(out, "write"):
         plan.write()
     observer(RunStarted("scan", plan.plan.shards, plan.plan.entries, *plan.progress()))
     job = ScanJob.of(plan.request, plan.plan.id, run=uuid.uuid4().hex)

@@ -35,14 +35,15 @@ def json_option(command: F) -> F:
 
 
 @contextmanager
-def opened_client(cluster: str, workers: int | None) -> "Iterator[Client | None]":
-    """Open the cluster that the options ask for, and say where to watch it."""
+def opened_client(cluster: str, workers: int | None, tasks: int) -> "Iterator[Client | None]":
+    """Open the cluster that the options ask for, with no more workers than tasks, and say where to watch it."""
     if workers == 0:
         yield None
         return
-    from ncdb_dask.runtime.cluster import local_cluster, read_spec
+    from ncdb_dask.runtime.cluster import cores, local_cluster, read_spec
 
     spec = read_spec(cluster)
-    with local_cluster(workers or spec.workers, spec.memory, spec.dashboard_port) as client:
+    wanted = min(workers or spec.workers or cores(), max(1, tasks))
+    with local_cluster(wanted, spec.memory, spec.dashboard_port) as client:
         click.echo(f"dashboard: {client.dashboard_link}", err=True)
         yield client

@@ -5,6 +5,7 @@ import json
 import click
 
 from ncdb_dask.cli.options import cluster_options, json_option, opened_client
+from ncdb_dask.errors import NcdbError
 
 
 @click.command()
@@ -83,12 +84,14 @@ def scan(
         update=update,
     )
     if dry_run:
-        click.echo(json.dumps(plan.as_dict()) if as_json else str(plan))
+        click.echo(json.dumps(plan.as_dict()) if as_json else plan.text())
         return
     if plan.finished:
         summary = api.run_scan(plan)
     else:
-        with opened_client(cluster, workers) as client, shown_progress() as observer:
+        with opened_client(cluster, workers, len(plan.left)) as client, shown_progress() as observer:
             summary = api.run_scan(plan, client=client, observer=observer)
     where = api.draw_scan(out) if picture and not plan.finished else None
     print_summary(summary, out, where, as_json)
+    if not summary.samples:
+        raise NcdbError("no entry could be measured; do ROOT, the splits and the variants belong together?")

@@ -67,7 +67,7 @@ def decode_depth(data: bytes, *, allow_8bit: bool = False) -> npt.NDArray[np.uin
     """
     header = read_header(data)
     if header is None:
-        raise DataFault("unreadable_depth", f"is no PNG ({len(data)} bytes, beginning with {data[:8].hex(' ')!r})")
+        raise DataFault("unreadable_depth", f"is no PNG ({beginning(data)})")
     _check_supported(header, allow_8bit)
     with decoding("unreadable_depth"), whole_files_only, Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         # A second header chunk would overrule the one that was checked.
@@ -76,10 +76,15 @@ def decode_depth(data: bytes, *, allow_8bit: bool = False) -> npt.NDArray[np.uin
         return np.asarray(image, dtype=np.uint16)
 
 
+def beginning(data: bytes) -> str:
+    """Describe bytes that are not what they should be."""
+    return f"{len(data)} bytes, beginning with {data[:8].hex(' ')!r}" if data else "it is empty: 0 bytes"
+
+
 def _check_supported(header: PngHeader, allow_8bit: bool) -> None:
     colour = _COLOUR_TYPES.get(header.colour_type, f"colour type {header.colour_type}")
     if header.colour_type != 0 or header.bit_depth not in (8, 16):
-        found = f"is a {header.bit_depth}-bit {colour} PNG"
+        found = f"is {'an' if header.bit_depth == 8 else 'a'} {header.bit_depth}-bit {colour} PNG"
         raise DataFault("unsupported_depth", f"{found}; depth is 16-bit grey with one channel")
     if header.bit_depth == 8 and not allow_8bit:
         raise DataFault("unsupported_depth", "is an 8-bit grey PNG; say what its values mean with --depth-scale")

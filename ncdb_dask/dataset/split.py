@@ -76,7 +76,7 @@ def find_split(given: str, root: Folder, options: Mapping[str, object] | None = 
     if "://" in given:
         places.append((open_folder(parent, options), name))
     else:
-        places += [(LocalFolder(os.getcwd()), given), (root, given)]
+        places += [(LocalFolder(os.getcwd()), os.path.expanduser(given)), (root, given)]
     for folder, place in places:
         try:
             return folder.read(place)
@@ -84,8 +84,8 @@ def find_split(given: str, root: Folder, options: Mapping[str, object] | None = 
             continue
         except OSError as error:
             raise SplitError(f"{given}: cannot be read ({error.strerror or error})") from error
-    looked = " nor ".join(dict.fromkeys(posixpath.join(folder.url, place) for folder, place in places))
-    raise SplitError(f"{given}: no such split file (neither {looked}); name yours with --split")
+    looked = " and ".join(dict.fromkeys(posixpath.join(folder.url, place) for folder, place in places))
+    raise SplitError(f"{given}: no such split file (looked for {looked}); name yours with --split")
 
 
 def parse_split(data: bytes, name: str) -> SplitFile:
@@ -182,7 +182,7 @@ def _text(item: Mapping[str, object], name: str) -> str:
         raise DataFault("bad_entry", f"has the number {_shorten(value)} as {name!r}: {hint}")
     if not isinstance(value, str) or not value:
         found = "an empty string" if value == "" else f"a JSON {_kind(value)}"
-        raise DataFault("bad_entry", f"has {found} as {name!r}; expected a string such as '0000000567'")
+        raise DataFault("bad_entry", f"has {found} as {name!r}; expected a string that is not empty")
     if "\0" in value or plain(value) != value:
         raise DataFault("bad_entry", f"has characters in {name!r} that no file name can hold: {_shorten(value)}")
     return value

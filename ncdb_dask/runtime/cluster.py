@@ -45,6 +45,13 @@ class LocalSpec:
     dashboard_port: int = DASHBOARD_PORT
 
 
+def cores() -> int:
+    """Return how many cores this process may use (affinity and control groups count)."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
 def read_spec(given: str) -> LocalSpec:
     """Return the cluster that a command's ``--cluster`` names: ``local``, or a TOML file such as cluster/local.toml.
 
@@ -100,13 +107,12 @@ def local_cluster(
     if workers is not None and workers < 1:
         raise RunError(f"{workers} workers: expected at least 1")
     import dask
-    from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
     with dask.config.set(SETTINGS):
         try:
             cluster = LocalCluster(
-                n_workers=CPU_COUNT if workers is None else workers,
+                n_workers=cores() if workers is None else workers,
                 threads_per_worker=1,
                 processes=True,
                 memory_limit=memory or "auto",
@@ -115,7 +121,10 @@ def local_cluster(
                 silence_logs=logging.CRITICAL,  # the run tells of workers that died; closing ones complain
             )
         except (OSError, RuntimeError, ValueError) as error:
-            raise RunError(f"the local cluster did not start ({error}); --workers 0 runs in one process") from error
+            raise RunError(
+                f"the local cluster did not start ({error}); a script must open it under "
+                "`if __name__ == '__main__':`, and one process alone (--workers 0, or no client) always works"
+            ) from error
         with cluster, Client(cluster) as client:
             yield client
 

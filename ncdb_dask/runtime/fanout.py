@@ -230,8 +230,10 @@ class _Run:
     def raise_if_incomplete(self) -> None:
         if self.set_aside:
             reasons = "; ".join(f"shard {shard}: {reason}" for shard, reason in self.set_aside.items())
-            raise RunError(f"{len(self.set_aside)} shards could not be done ({reasons}); {RESUMABLE}")
+            raise RunError(f"shards that could not be done: {len(self.set_aside)} ({reasons}); {RESUMABLE}")
 
 
 def _reason(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    if error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) if error.errno is not None else f"{type(error).__name__}: {error}"

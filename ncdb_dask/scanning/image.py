@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from ncdb_dask.dataset.png import check_pixels, decoding, read_header, whole_files_only
+from ncdb_dask.dataset.png import beginning, check_pixels, decoding, read_header, whole_files_only
 from ncdb_dask.errors import DataFault
 
 # Exposure meters aim a scene at 18 % grey, which sRGB (IEC 61966-2-1) encodes as 118. A mean one stop below that
@@ -89,8 +89,7 @@ def _opened(data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=["PNG", "JPEG"])
     except UnidentifiedImageError as error:
-        begins = f"{len(data)} bytes, beginning with {data[:8].hex(' ')!r}"
-        raise DataFault("unreadable_image", f"is no PNG or JPEG ({begins})") from error
+        raise DataFault("unreadable_image", f"is no PNG or JPEG ({beginning(data)})") from error
     check_pixels("unreadable_image", *image.size)
     return image
 

@@ -3,6 +3,7 @@
 Nothing is written here but by `ScanPlan.write`; a plan can be printed and thrown away.
 """
 
+import os
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ import pyarrow as pa
 from ncdb_dask.dataset.split import Entry, Roots, SplitFile, entries, find_split, parse_split, plain
 from ncdb_dask.errors import PlanError, SplitError
 from ncdb_dask.scanning.request import ScanRequest
-from ncdb_dask.store.folder import Folder
+from ncdb_dask.store.folder import Folder, LocalFolder
 from ncdb_dask.store.plan import (
     Assignment,
     Plan,
@@ -87,6 +88,16 @@ class ScanPlan:
             f"({self.plan.duplicates} duplicates left out); shards: {self.plan.shards}, {state}>"
         )
 
+    def text(self) -> str:
+        """Return the plan as lines for people."""
+        done, rows, _ = self.progress()
+        inputs = ", ".join(self.plan.inputs)
+        lines = [f"{'Data set':<14}{self.request.root.url}", f"{'Table':<14}{self.request.out.url}"]
+        lines.append(f"{'Entries':<14}{self.plan.entries} from {inputs}; {self.plan.duplicates} duplicates left out")
+        lines.append(f"{'Shards':<14}{self.plan.shards}, of which {done} are done ({rows} entries)")
+        lines += [f"{name:<14}{value}" for name, value in self.plan.settings.items() if name not in ("root", "schema")]
+        return "\n".join(lines)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the plan in figures, as JSON values."""
         done, rows, counts = self.progress()
@@ -153,7 +164,8 @@ def make_plan(request: ScanRequest, *, fresh: bool = False, update: bool = False
     """
     if fresh and update:
         raise PlanError("--fresh starts over and --update goes on from what is there; give one of them")
-    _check_root(request.root)
+    for folder in (request.root, *request.allowed):
+        _check_root(folder)
     names = _split_names(request.splits)
     splits = [
         parse_split(find_split(given, request.root, request.storage_options), name) for given, name in names.items()
@@ -169,7 +181,12 @@ def make_plan(request: ScanRequest, *, fresh: bool = False, update: bool = False
         finished = manifest is not None and len(done) == existing.shards
         return ScanPlan(request, existing, done, finished, seen=existing)
     if not update:
-        changed = [name for name in {**inputs, **existing.inputs} if inputs.get(name) != existing.inputs.get(name)]
+        if list(inputs) != list(existing.inputs):
+            raise PlanError(
+                f"{request.out.url} was planned from {', '.join(existing.inputs)}, now from {', '.join(inputs)}; "
+                "give the same splits to continue, --update to scan what these add, or --fresh to start over"
+            )
+        changed = [name for name in inputs if inputs[name] != existing.inputs[name]]
         raise PlanError(
             f"{request.out.url} was planned with other contents of {', '.join(changed)}; "
             "--update scans the entries that were added, --fresh starts over"
@@ -183,9 +200,7 @@ def _check_root(root: Folder) -> None:
     except OSError as error:
         raise PlanError(f"{root.url}: cannot be read ({error.strerror or error})") from error
     if not there:
-        raise PlanError(
-            f"{root.url}: no such folder, or an empty one; ROOT is where the split's dataset_root entries start from"
-        )
+        raise PlanError(f"{root.url}: no such folder, or an empty one; expected a folder that holds a data set")
 
 
 def _split_names(given: Sequence[str]) -> dict[str, str]:
@@ -199,6 +214,8 @@ def _split_names(given: Sequence[str]) -> dict[str, str]:
 
 def _existing_plan(out: Folder, fresh: bool) -> Plan | None:
     """Return the plan to go on with; refuse a folder whose files are not a scan's own."""
+    if isinstance(out, LocalFolder) and os.path.isfile(out.path):
+        raise PlanError(f"{out.url} is a file; expected a folder: a new one, an empty one, or that of an earlier scan")
     own: tuple[str, ...] = ("_", ".", "shard-")
     plan = None
     try:
@@ -209,11 +226,10 @@ def _existing_plan(out: Folder, fresh: bool) -> Plan | None:
             raise
     if plan is not None and plan.kind != KIND:
         raise PlanError(f"{out.url} holds a run of kind {plan.kind!r}, not a scan; choose another folder")
-    foreign = [name for name in out.list().sizes if not name.startswith(own)]
+    held = out.list()
+    foreign = [name for name in (*held.sizes, *held.folders) if not name.startswith(own)]
     if foreign and (plan is None or fresh):
-        raise PlanError(
-            f"{out.url} holds {len(foreign)} files that are not of a scan ({foreign[0]}, ...); choose an empty folder"
-        )
+        raise PlanError(f"{out.url} holds what is not of a scan ({foreign[0]}, ...); choose a new or empty folder")
     return None if fresh else plan
 
 

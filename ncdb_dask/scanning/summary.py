@@ -13,6 +13,7 @@ from ncdb_dask.scanning.stats import HIST_BINS
 
 COLUMNS = (
     "status",
+    "detail",
     "mean_depth",
     "min_depth",
     "max_depth",
@@ -36,6 +37,8 @@ class Summary:
         Entries that repeated an earlier key and are no rows.
     status : mapping
         Rows by status.
+    examples : mapping
+        The first `detail` of every status that has one.
     mean_of_means, std_of_means : float or None
         Over frames; the sample standard deviation (n - 1), as the guide prints it.
     min_depth, max_depth : float or None
@@ -52,6 +55,7 @@ class Summary:
     skipped: int
     duplicates: int
     status: Mapping[str, int]
+    examples: Mapping[str, str]
     mean_of_means: float | None
     std_of_means: float | None
     min_depth: float | None
@@ -64,8 +68,9 @@ class Summary:
 
     def text(self) -> str:
         """Return the summary as lines for people."""
-        faults = ", ".join(f"{name} {count}" for name, count in self.status.items() if name != "ok")
-        lines = [f"Samples       {self.samples}", f"Skipped       {self.skipped}{faults and f'  ({faults})'}"]
+        lines = [f"Samples       {self.samples}", f"Skipped       {self.skipped}"]
+        for name, example in self.examples.items():
+            lines.append(f"  {name:<17} {self.status[name]:>5}  such as: {example}")
         if self.duplicates:
             lines.append(f"Duplicates    {self.duplicates}  (kept once)")
         if self.mean_of_means is not None:
@@ -101,6 +106,7 @@ def summarize(tables: Iterable[pa.Table], duplicates: int) -> Summary:
         Entries that the plan left out.
     """
     counters = {name: Counter[str]() for name in ("status", "scene_type", "depth_variant", "lighting")}
+    examples: dict[str, str] = {}
     means: list[np.ndarray[Any, np.dtype[np.float64]]] = []
     histogram = np.zeros(HIST_BINS, dtype=np.int64)
     lowest, highest, ambiguous = np.inf, -np.inf, 0
@@ -109,6 +115,9 @@ def summarize(tables: Iterable[pa.Table], duplicates: int) -> Summary:
         for name, counter in counters.items():
             pairs = _pairs((table if name == "status" else ok)[name])
             counter.update({pair["values"]: pair["counts"] for pair in pairs})
+        for status, detail in zip(table["status"].to_pylist(), table["detail"].to_pylist(), strict=True):
+            if detail is not None:
+                examples.setdefault(status, detail)
         if ok.num_rows:
             means.append(ok["mean_depth"].to_numpy())
             lowest = min(lowest, compute.min(ok["min_depth"]).as_py())
@@ -122,6 +131,7 @@ def summarize(tables: Iterable[pa.Table], duplicates: int) -> Summary:
         skipped=total - len(mean),
         duplicates=duplicates,
         status=dict(counters["status"].most_common()),
+        examples={status: examples[status] for status, _ in counters["status"].most_common() if status in examples},
         mean_of_means=float(mean.mean()) if len(mean) else None,
         std_of_means=float(mean.std(ddof=1)) if len(mean) > 1 else None,
         min_depth=lowest if len(mean) else None,

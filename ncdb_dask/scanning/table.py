@@ -11,7 +11,7 @@ from ncdb_dask.scanning.schema import SCHEMA
 from ncdb_dask.scanning.summary import COLUMNS, Summary, summarize
 from ncdb_dask.store.folder import Folder
 from ncdb_dask.store.plan import Plan, read_plan
-from ncdb_dask.store.shards import Manifest, Receipt, publish, read_manifest, read_receipts, read_shards
+from ncdb_dask.store.shards import Manifest, Receipt, publish, read_manifest, read_receipts, read_shards, witnessed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +48,9 @@ def published(out: Folder) -> Manifest:
     if manifest is None:
         done = len(read_receipts(out, plan))
         raise PlanError(f"{out.url}: {done} of {plan.shards} shards are done; run its scan again to finish it")
+    lost = plan.shards - len(witnessed(out, manifest.receipts))
+    if lost:
+        raise PlanError(f"{out.url}: {lost} of {plan.shards} shards are missing or cut; run its scan again to mend it")
     return manifest
 
 
@@ -56,7 +59,7 @@ def published_summary(out: Folder) -> Summary:
     return Summary.from_dict(published(out).summary)
 
 
-def read_table(out: Folder, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+def read_table(out: Folder, columns: Sequence[str] | str | None = None) -> "pd.DataFrame":
     """Read a finished scan in the order of its entries.
 
     Columns that hold nulls keep their type (pandas' nullable types), and text stays text.
@@ -68,6 +71,7 @@ def read_table(out: Folder, columns: Sequence[str] | None = None) -> "pd.DataFra
     """
     import pandas as pd
 
+    columns = [columns] if isinstance(columns, str) else columns
     unknown = set(columns or ()) - set(SCHEMA.names)
     if unknown:
         raise PlanError(f"a scan has no column {min(unknown)!r}; it has {', '.join(SCHEMA.names)}")

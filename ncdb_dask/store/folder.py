@@ -35,10 +35,13 @@ class Listing:
         Name of every file to its size in bytes; -1 where the size was not asked for.
     links : frozenset of str
         The names that are symbolic links.
+    folders : frozenset of str
+        Names of the sub-folders.
     """
 
     sizes: Mapping[str, int]
     links: frozenset[str] = frozenset()
+    folders: frozenset[str] = frozenset()
 
 
 class Folder(Protocol):
@@ -131,18 +134,21 @@ class LocalFolder:
     def list(self, name: str = "", sizes: bool = False) -> Listing:
         """List a sub-folder."""
         found: dict[str, int] = {}
-        links = []
+        links, folders = [], []
         try:
             with os.scandir(os.path.join(self.path, name)) as entries:
-                for entry in filter(_is_file, entries):
-                    found[entry.name] = _size(entry) if sizes else -1
-                    if entry.is_symlink():
-                        links.append(entry.name)
+                for entry in entries:
+                    if _is_file(entry):
+                        found[entry.name] = _size(entry) if sizes else -1
+                        if entry.is_symlink():
+                            links.append(entry.name)
+                    elif entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.name)
         except OSError as error:
             if error.errno in _NO_SUCH_FOLDER:
                 return Listing({})
             raise
-        return Listing(found, frozenset(links))
+        return Listing(found, frozenset(links), frozenset(folders))
 
     def remove(self, name: str) -> None:
         """Remove a file."""
@@ -241,7 +247,9 @@ class RemoteFolder:
         except (FileNotFoundError, NotADirectoryError):
             return Listing({})
         files = [entry for entry in entries if entry["type"] == "file"]
-        return Listing({posixpath.basename(entry["name"]): int(entry.get("size") or 0) for entry in files})
+        folders = {posixpath.basename(entry["name"].rstrip("/")) for entry in entries if entry["type"] == "directory"}
+        sizes_found = {posixpath.basename(entry["name"]): int(entry.get("size") or 0) for entry in files}
+        return Listing(sizes_found, folders=frozenset(folders))
 
     def remove(self, name: str) -> None:
         """Remove a file."""
@@ -281,7 +289,7 @@ def open_folder(location: str | os.PathLike[str], options: Mapping[str, Any] | N
     if text.startswith("file://"):
         text = text.removeprefix("file://")
     if "://" not in text:
-        return LocalFolder(os.path.abspath(text))
+        return LocalFolder(os.path.abspath(os.path.expanduser(text)))
     import fsspec
 
     protocol = text.split("://", 1)[0]

@@ -218,9 +218,17 @@ def read_shards(
         try:
             with _checked(folder, receipt) if check else folder.open(name) as file:
                 table = pq.ParquetFile(file).read(columns=wanted, use_threads=False)
-        except pa.ArrowException as error:
-            raise PlanError(f"{folder.url}/{name} is damaged ({error}); remove it and run its scan again") from error
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the storage's; what Arrow finds in the bytes has no number
+            raise PlanError(
+                f"{folder.url}/{name} is damaged ({_line(error)}); remove it and run its scan again"
+            ) from error
         yield table
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _checked(folder: Folder, receipt: Receipt) -> BinaryIO:

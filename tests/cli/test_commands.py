@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from helpers.trees import write_split, write_tree
 
 from ncdb_dask.cli.main import COMMANDS, main
+from ncdb_dask.errors import RunError
+from ncdb_dask.runtime import cluster
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -58,7 +60,8 @@ def test_the_picture_is_drawn_beside_the_table_or_where_asked(data, tmp_path):
 
 def test_a_dry_run_writes_nothing(data, tmp_path):
     result = scan(data, tmp_path / "scan", "--dry-run")
-    assert "24 entries (0 duplicates left out); shards: 1, 0 done, 1 left" in result.stdout
+    assert "Entries       24 from train_split.json; 0 duplicates left out" in result.stdout
+    assert "Shards        1, of which 0 are done (0 entries)" in result.stdout
     assert json.loads(scan(data, tmp_path / "scan", "--dry-run", "--json").stdout)["entries"] == 24
     assert not (tmp_path / "scan").exists()
 
@@ -91,7 +94,9 @@ def test_a_wrong_option_is_one_clear_line_and_makes_no_folder(options, says, dat
 
 
 def test_a_root_that_is_not_there(tmp_path):
-    assert "no such folder, or an empty one; ROOT is where" in failure(scan(tmp_path / "nowhere", tmp_path / "scan"))
+    assert "no such folder, or an empty one; expected a folder that holds a data set" in failure(
+        scan(tmp_path / "nowhere", tmp_path / "scan")
+    )
 
 
 def test_a_protocol_that_is_not_installed_names_what_to_install(tmp_path):
@@ -117,6 +122,68 @@ def test_a_grown_split_asks_for_update(tmp_path):
 
 def test_a_summary_of_what_is_no_scan(tmp_path):
     assert "holds no scan" in failure(run("summary", tmp_path))
+
+
+def test_a_status_is_shown_with_an_example(tmp_path):
+    write_tree(tmp_path / "data", 4)
+    (tmp_path / "data" / "synced_data" / "b" / "image_a6" / "0000000001.png").unlink()
+    result = scan(tmp_path / "data", tmp_path / "scan")
+    line = next(line for line in result.stdout.splitlines() if "missing_image" in line)
+    assert line.split()[1:4] == ["1", "such", "as:"]
+    assert "synced_data/b/image_a6/0000000001" in line
+
+
+def test_a_scan_that_measures_nothing_is_a_failure_that_shows_why(data, tmp_path):
+    result = scan(data, tmp_path / "scan", "--variants", "newest_depth_map")
+    assert result.exit_code == 1
+    assert "no depth 0000000000.png in synced_data/a under any of newest_depth_map" in result.stdout
+    assert "no entry could be measured; do ROOT, the splits and the variants belong together?" in result.stderr
+
+
+def test_an_out_that_is_a_file(data, tmp_path):
+    (tmp_path / "file").touch()
+    assert "is a file; expected a folder" in failure(scan(data, tmp_path / "file"))
+
+
+def test_an_out_that_holds_something_else_is_left_alone(data, tmp_path):
+    (tmp_path / "scan" / "photos").mkdir(parents=True)
+    assert "holds what is not of a scan (photos, ...)" in failure(scan(data, tmp_path / "scan"))
+
+
+def test_an_allowed_root_that_is_not_there(data, tmp_path):
+    assert "nowhere: no such folder" in failure(scan(data, tmp_path / "s", "--allow-root", tmp_path / "nowhere"))
+
+
+def test_other_splits_are_named_with_those_before(tmp_path):
+    keys = write_tree(tmp_path / "data", 4)
+    write_split(tmp_path / "data", keys, "val_split.json")
+    scan(tmp_path / "data", tmp_path / "scan")
+    says = failure(scan(tmp_path / "data", tmp_path / "scan", "--split", "val_split.json"))
+    assert "was planned from train_split.json, now from val_split.json" in says
+
+
+def test_a_finished_scan_that_lost_a_shard_says_how_to_mend_it(data, tmp_path):
+    scan(data, tmp_path / "scan", "--shard-size", 8)
+    (tmp_path / "scan" / "shard-000001.parquet").unlink()
+    assert "1 of 3 shards are missing or cut; run its scan again" in failure(run("summary", tmp_path / "scan"))
+    assert scan(data, tmp_path / "scan").exit_code == 0
+    assert run("summary", tmp_path / "scan").exit_code == 0
+
+
+def test_the_home_folder_is_understood(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert scan(data, "~/scan").exit_code == 0
+    assert (tmp_path / "scan" / "_manifest.json").exists()
+
+
+@pytest.mark.parametrize(("shard_size", "workers", "started"), [(24, 50, 1), (8, 50, 3), (8, 2, 2)])
+def test_there_are_no_more_workers_than_shards(shard_size, workers, started, data, tmp_path, monkeypatch):
+    def refuse(workers, *_):
+        raise RunError(f"asked for {workers}")
+
+    monkeypatch.setattr(cluster, "local_cluster", refuse)
+    result = run("scan", data, tmp_path / "scan", "--shard-size", shard_size, "--workers", workers)
+    assert failure(result) == f"Error: asked for {started}"
 
 
 @pytest.mark.parametrize("arguments", [["scan"], ["scan", "a"], ["nosuch"], ["scan", "a", "b", "--workers", "-1"]])

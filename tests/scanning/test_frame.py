@@ -379,7 +379,9 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size
 @settings(deadline=None, max_examples=100)
 @given(NAMES, NAMES)
 def test_any_names_give_a_row(tmp_path_factory, dataset_root, stem):
-    row = scanned(local(tmp_path_factory.getbasetemp()), Entry("s", 0, f"x/{dataset_root}", stem))
+    root = tmp_path_factory.getbasetemp()
+    (root / "kept").touch()
+    row = scanned(local(root), Entry("s", 0, f"x/{dataset_root}", stem))
     assert row["status"] == "missing_image"
 
 

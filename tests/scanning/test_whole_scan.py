@@ -587,7 +587,7 @@ def test_another_split_is_refused_and_update_adds_it(root, out):
 
 def test_fresh_removes_the_scans_own_files_and_nothing_else(root, out):
     scan(root, out, shard_size=1)
-    own = {"_notes.txt": b"mine", ".keep": b"", "sub/shard-000009.parquet": b"mine", "_plan/receipts/x/y": b"mine"}
+    own = {"_notes.txt": b"mine", ".keep": b"", "_sub/shard-000009.parquet": b"mine", "_plan/receipts/x/y": b"mine"}
     for name, data in own.items():
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_bytes(data)
@@ -640,7 +640,7 @@ def test_a_run_of_another_kind_is_refused(root, out, fresh):
 
 
 def test_the_data_set_itself_is_refused_as_output(root):
-    with pytest.raises(PlanError, match="choose an empty folder"):
+    with pytest.raises(PlanError, match="choose a new or empty folder"):
         make_plan(request(root, root))
 
 
@@ -808,3 +808,18 @@ def test_a_picture_of_an_older_table_goes_with_it(root, out):
     (out / "_overview.png").write_bytes(b"old")
     make_plan(request(root, out), fresh=True).write()
     assert not (out / "_overview.png").exists()
+
+
+def test_a_damaged_shard_is_named_when_the_table_is_read(root, out):
+    carry_out(make_plan(request(root, out)))
+    path = out / shard_file(1)
+    data = bytearray(path.read_bytes())
+    data[4:-200] = bytes(len(data) - 204)
+    path.write_bytes(data)
+    with pytest.raises(PlanError, match=r"shard-000001\.parquet is damaged .*; remove it and run its scan again"):
+        table.read_table(LocalFolder(str(out)))
+
+
+def test_one_column_may_be_named_by_itself(root, out):
+    carry_out(make_plan(request(root, out)))
+    assert list(table.read_table(LocalFolder(str(out)), "status").columns) == ["status"]
