@@ -125,6 +125,8 @@ class _Run:
     def on(self, client: "Client") -> Iterator[Receipt]:
         """Run on a cluster in overlapping waves."""
         from distributed import as_completed
+        from distributed.client import CancelledError
+        from distributed.scheduler import KilledWorker, NoWorkerError
 
         running: dict[Future, Assignment] = {}
         completed = as_completed(loop=client.loop)
@@ -139,9 +141,18 @@ class _Run:
                     running |= wave
                     completed.update(wave)
                 future = next(completed)
+                if not future.done():  # its result was lost with the worker that held it, and is computed again
+                    completed.add(future)
+                    continue
                 assignment = running.pop(future)
-                if self._survived(future, assignment):
-                    yield from self._settle(assignment, future.result()[0])
+                try:
+                    outcome = future.result()[0]
+                except KilledWorker:
+                    self._hunt(assignment)
+                except (CancelledError, NoWorkerError) as error:
+                    raise RunError(f"the cluster went away ({error!r}); {RESUMABLE}") from error
+                else:
+                    yield from self._settle(assignment, outcome)
         finally:
             if running:
                 client.cancel(list(running), force=True)
@@ -152,20 +163,6 @@ class _Run:
         wave = [self.waiting.popleft() for _ in range(min(room, len(self.waiting)))]
         shards = bag.from_sequence(wave, partition_size=1).map(self.attempt)
         return dict(zip(client.compute(shards.to_delayed()), wave, strict=True))
-
-    def _survived(self, future: "Future", assignment: Assignment) -> bool:
-        """Whether a task came to an end; one that killed its workers is hunted down."""
-        from distributed.scheduler import KilledWorker, NoWorkerError
-
-        if future.status == "finished":
-            return True
-        error = RunError("its tasks were cancelled") if future.status == "cancelled" else future.exception()
-        if isinstance(error, (RunError, NoWorkerError)):
-            raise RunError(f"the cluster went away ({error}); {RESUMABLE}") from error
-        if not isinstance(error, KilledWorker):
-            raise error
-        self._hunt(assignment)
-        return False
 
     def _settle(self, assignment: Assignment, outcome: Outcome) -> Iterator[Receipt]:
         if isinstance(outcome, OSError):

@@ -69,8 +69,10 @@ class Summary:
     def text(self) -> str:
         """Return the summary as lines for people."""
         lines = [f"Samples       {self.samples}", f"Skipped       {self.skipped}"]
-        for name, example in self.examples.items():
-            lines.append(f"  {name:<17} {self.status[name]:>5}  such as: {example}")
+        for name, count in self.status.items():
+            if name != "ok":
+                example = f"  such as: {self.examples[name]}" if name in self.examples else ""
+                lines.append(f"  {name:<17} {count:>5}{example}")
         if self.duplicates:
             lines.append(f"Duplicates    {self.duplicates}  (kept once)")
         if self.mean_of_means is not None:

@@ -75,7 +75,7 @@ def test_the_text_names_what_was_found():
     for line in (
         "Samples       2",
         "Skipped       2",
-        "  missing_depth         2  such as: ",
+        "  missing_depth         2",
         "Duplicates    2  (kept once)",
         "Mean depth    2.00 +- 1.41 m over frames",
         "Depth range   0.500 to 6.00 m",
