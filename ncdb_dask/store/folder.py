@@ -6,22 +6,18 @@ tell a fault of the environment from a fault of the data by its type.
 
 import errno
 import os
-import posixpath
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar, cast
+from typing import Any, BinaryIO, Protocol
 
 from ncdb_dask.errors import StorageError
 
-T = TypeVar("T")
 # A name that is too long, or a link that leads to itself, names no folder either.
 _NO_SUCH_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
-
-
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
@@ -191,78 +187,6 @@ def _sync_folder(path: str) -> None:
         os.close(descriptor)
 
 
-@dataclass(frozen=True)
-class RemoteFolder:
-    """A prefix of an object store, or any other fsspec file system.
-
-    Writing is one PUT (or a completed multipart upload), which these stores make visible at once.
-    """
-
-    url: str
-    options: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
-
-    def _call(self, method: Callable[[Any, str], T], name: str) -> T:
-        from fsspec.core import url_to_fs  # imported when a URL is used: it costs time that local folders save
-
-        try:
-            # A listing that is remembered would hide what other workers have written since.
-            fs, path = url_to_fs(self._join(name), **{"use_listings_cache": False, **self.options})
-            return method(fs, path)
-        except PermissionError as error:
-            # Expired credentials look like this for every object; on a local disk it is one file's own fault.
-            raise OSError(errno.EIO, f"permission denied ({error})", self._join(name)) from error
-        except OSError:
-            raise
-        except Exception as error:
-            # Clients raise their own families (botocore, aiohttp); to us each is the storage failing.
-            raise OSError(errno.EIO, f"{type(error).__name__}: {error}", self._join(name)) from error
-
-    def _join(self, name: str) -> str:
-        return name if "://" in name else posixpath.join(self.url, name).rstrip("/")
-
-    def holds_something(self) -> bool:
-        """Whether something lies below the prefix."""
-        return self._call(lambda fs, path: bool(fs.isdir(path)), "")
-
-    def read(self, name: str, limit: int | None = None) -> bytes:
-        """Return the file's bytes; a listing told their number already, and to ask again would cost a request."""
-        return self._call(lambda fs, path: bytes(fs.cat_file(path)), name)
-
-    def head(self, name: str, limit: int) -> tuple[bytes, int]:
-        """Return the file's first `limit` bytes and its size."""
-        return self._call(lambda fs, path: (bytes(fs.cat_file(path, start=0, end=limit)), int(fs.size(path))), name)
-
-    def open(self, name: str) -> BinaryIO:
-        """Open the file for reading."""
-        return self._call(lambda fs, path: cast(BinaryIO, fs.open(path, "rb")), name)
-
-    def write(self, name: str, data: bytes) -> None:
-        """Create or replace the file in one step."""
-        self._call(lambda fs, path: fs.pipe_file(path, data), name)
-
-    def list(self, name: str = "", sizes: bool = False) -> Listing:
-        """List a sub-folder."""
-        try:
-            entries = self._call(lambda fs, path: fs.ls(path, detail=True), name)
-        except (FileNotFoundError, NotADirectoryError):
-            return Listing({})
-        files = [entry for entry in entries if entry["type"] == "file"]
-        folders = {posixpath.basename(entry["name"].rstrip("/")) for entry in entries if entry["type"] == "directory"}
-        sizes_found = {posixpath.basename(entry["name"]): int(entry.get("size") or 0) for entry in files}
-        return Listing(sizes_found, folders=frozenset(folders))
-
-    def remove(self, name: str) -> None:
-        """Remove a file."""
-        try:
-            self._call(lambda fs, path: fs.rm_file(path), name)
-        except FileNotFoundError:
-            return
-
-    def real(self, name: str = "") -> str:
-        """Return the location with links resolved."""
-        return self._join(name)
-
-
 @contextmanager
 def reported(folder: Folder, doing: str, hint: str = "") -> Iterator[None]:
     """Turn a failure of the storage into an error for the user: which folder, what failed, and what to do."""
@@ -291,6 +215,8 @@ def open_folder(location: str | os.PathLike[str], options: Mapping[str, Any] | N
     if "://" not in text:
         return LocalFolder(os.path.abspath(os.path.expanduser(text)))
     import fsspec
+
+    from ncdb_dask.store.remote import RemoteFolder
 
     protocol = text.split("://", 1)[0]
     try:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ncdb_dask.errors import StorageError
-from ncdb_dask.store.folder import Folder, LocalFolder, RemoteFolder, open_folder, reported
+from ncdb_dask.store.folder import Folder, LocalFolder, open_folder, reported
+from ncdb_dask.store.remote import RemoteFolder
 
 
 @pytest.fixture(params=["local", "remote"])
