@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ncdb_dask.dataset.png import MAX_FILE_BYTES
 from ncdb_dask.dataset.split import IMAGE_FOLDER, Roots, inside
-from ncdb_dask.errors import DataFault, NcdbError
+from ncdb_dask.errors import DataFault, NcdbError, PlanError
 from ncdb_dask.store.folder import Folder, Listing, open_folder
 
 DEFAULT_VARIANTS = ("newest_depth_maps", "newest_synthetic_depth_maps", "new_depth_maps", "depth_maps")
@@ -46,6 +46,22 @@ def depth_variants(given: Sequence[str] | str | None, environ: Mapping[str, str]
         if names:
             return names
     return DEFAULT_VARIANTS
+
+
+def require_data_root(root: Folder) -> None:
+    """Refuse a folder that cannot hold a data set, before anything is planned.
+
+    Raises
+    ------
+    PlanError
+        Where it is not there, empty, or cannot be read.
+    """
+    try:
+        there = root.holds_something()
+    except OSError as error:
+        raise PlanError(f"{root.url}: cannot be read ({error.strerror or error})") from error
+    if not there:
+        raise PlanError(f"{root.url}: no such folder, or an empty one; expected a folder that holds a data set")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,19 @@
-"""Split files: which frames a data set names.
+"""Items of split files: which frames a data set names.
 
 The identity of a frame is its key ``(dataset_root, stem)``, both strings for ever: stems repeat between recordings
 and are zero-padded, so neither a stem alone nor a number identifies a frame.
 """
 
-import hashlib
 import json
-import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from ncdb_dask.errors import DataFault, SplitError
-from ncdb_dask.store.folder import Folder, LocalFolder, open_folder
+from ncdb_dask.dataset.split_file import SplitFile, json_kind, plain
+from ncdb_dask.errors import DataFault
+from ncdb_dask.store.folder import Folder
 
 IMAGE_FOLDER = "image_a6"
 SHOWN = 200  # characters of a user's own text that a message repeats
@@ -52,61 +51,6 @@ class Entry:
         if self.status is None and self.dataset_root is not None and self.stem is not None:
             return (self.dataset_root, self.stem)
         return (f"\0{self.split}", self.item or "")
-
-
-@dataclass(frozen=True)
-class SplitFile:
-    """A split file that was read and is a list; its items are not looked at yet."""
-
-    name: str
-    sha256: str
-    items: tuple[object, ...]
-
-
-def find_split(given: str, root: Folder, options: Mapping[str, object] | None = None) -> bytes:
-    """Read a split file, looked for as given and then under the root.
-
-    Raises
-    ------
-    SplitError
-        Where it is in neither place or cannot be read.
-    """
-    places: list[tuple[Folder, str]] = []
-    parent, name = posixpath.split(given)
-    if "://" in given:
-        places.append((open_folder(parent, options), name))
-    else:
-        places += [(LocalFolder(os.getcwd()), os.path.expanduser(given)), (root, given)]
-    for folder, place in places:
-        try:
-            return folder.read(place)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise SplitError(f"{given}: cannot be read ({error.strerror or error})") from error
-    looked = " and ".join(dict.fromkeys(posixpath.join(folder.url, place) for folder, place in places))
-    raise SplitError(f"{given}: no such split file (looked for {looked}); name yours with --split")
-
-
-def parse_split(data: bytes, name: str) -> SplitFile:
-    """Check that `data` is a JSON list with at least one item.
-
-    Raises
-    ------
-    SplitError
-        Where it is no JSON, no list, or empty.
-    """
-    expected = "expected a JSON list of {'dataset_root': ..., 'new_filename': ...}"
-    try:
-        items = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise SplitError(f"{name}: is no JSON ({reason}); {expected}") from error
-    if not isinstance(items, list):
-        raise SplitError(f"{name}: holds a JSON {_kind(items)}; {expected}")
-    if not items:
-        raise SplitError(f"{name}: is an empty list; {expected}")
-    return SplitFile(name, hashlib.sha256(data).hexdigest(), tuple(items))
 
 
 def entries(splits: Iterable[SplitFile], roots: "Roots") -> tuple[list[Entry], int]:
@@ -152,7 +96,7 @@ def parse_item(item: object, roots: "Roots") -> tuple[str, str]:
         With the status ``bad_entry`` or ``unsafe_path``.
     """
     if not isinstance(item, dict):
-        raise DataFault("bad_entry", f"is a JSON {_kind(item)}, not an object: {_shorten(item)}")
+        raise DataFault("bad_entry", f"is a JSON {json_kind(item)}, not an object: {_shorten(item)}")
     if "new_filename" in item or "dataset_root" in item:
         base, stem = _text(item, "dataset_root"), _text(item, "new_filename")
     elif "image_path" in item:
@@ -181,7 +125,7 @@ def _text(item: Mapping[str, object], name: str) -> str:
         hint = "a number has lost its leading zeros; write it as a string"
         raise DataFault("bad_entry", f"has the number {_shorten(value)} as {name!r}: {hint}")
     if not isinstance(value, str) or not value:
-        found = "an empty string" if value == "" else f"a JSON {_kind(value)}"
+        found = "an empty string" if value == "" else f"a JSON {json_kind(value)}"
         raise DataFault("bad_entry", f"has {found} as {name!r}; expected a string that is not empty")
     if "\0" in value or plain(value) != value:
         raise DataFault("bad_entry", f"has characters in {name!r} that no file name can hold: {_shorten(value)}")
@@ -265,19 +209,9 @@ def _normalise(path: str) -> str:
     return "/" + posixpath.normpath(path).lstrip("/")
 
 
-def _kind(value: object) -> str:
-    names = {dict: "object", list: "list", str: "string", bool: "boolean", type(None): "null"}
-    return names.get(type(value), "number")
-
-
-def plain(text: str) -> str:
-    """Replace what UTF-8 cannot encode (JSON allows lone surrogates)."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def _shorten(value: object) -> str:
     try:
         text = json.dumps(value)
     except (ValueError, RecursionError):  # an integer beyond the interpreter's limit; a list nested too deeply
-        text = f"a JSON {_kind(value)}"
+        text = f"a JSON {json_kind(value)}"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from ncdb_dask.errors import PlanError
-from ncdb_dask.scanning.plan import KIND
+from ncdb_dask.scanning.plan import SCAN
 from ncdb_dask.scanning.schema import SCHEMA
 from ncdb_dask.scanning.summary import COLUMNS, Summary, summarize
 from ncdb_dask.store.folder import Folder
@@ -42,7 +42,7 @@ def published(out: Folder) -> Manifest:
     plan = read_plan(out)
     if plan is None:
         raise PlanError(f"{out.url} holds no scan; `ncdb-dask scan ROOT OUT` makes one")
-    if plan.kind != KIND:
+    if plan.kind != SCAN.name:
         raise PlanError(f"{out.url} holds a run of kind {plan.kind!r}, not a scan")
     manifest = read_manifest(out)
     if manifest is None:

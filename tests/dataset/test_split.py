@@ -1,14 +1,13 @@
 """Split files: what becomes an entry, what a faulty item, and what refuses the file."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncdb_dask.dataset.split import Entry, Roots, SplitFile, entries, find_split, parse_item, parse_split
+from ncdb_dask.dataset.split import Entry, Roots, entries, parse_item
+from ncdb_dask.dataset.split_file import SplitFile, parse_split
 from ncdb_dask.errors import DataFault, SplitError
 from ncdb_dask.store.folder import LocalFolder
 
@@ -341,40 +340,6 @@ def test_a_byte_order_mark_changes_nothing_but_the_files_hash(encoding):
 def test_the_hash_is_of_the_files_bytes():
     assert parse_split(b"[1]", "a").sha256 == "080a9ed428559ef602668b4c00f114f1a11c3f6b02a435f0bdc154578e4d7f22"
     assert parse_split(b"[1] ", "a").sha256 != parse_split(b"[1]", "a").sha256
-
-
-# Finding the file
-
-
-def test_a_split_is_looked_for_as_given_and_then_under_the_root(tmp_path, monkeypatch):
-    here, root = tmp_path / "here", tmp_path / "root"
-    for folder in (here, root):
-        folder.mkdir()
-    monkeypatch.chdir(here)
-    (root / "train.json").write_bytes(b"root")
-    assert find_split("train.json", LocalFolder(str(root))) == b"root"
-    (here / "train.json").write_bytes(b"here")
-    assert find_split("train.json", LocalFolder(str(root))) == b"here"
-    assert find_split(str(root / "train.json"), LocalFolder(str(here))) == b"root"
-
-
-def test_a_split_that_is_nowhere_is_an_error_that_names_both_places(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SplitError) as caught:
-        find_split("train.json", LocalFolder("/nowhere"))
-    assert f"{tmp_path}/train.json" in str(caught.value)
-    assert "/nowhere/train.json" in str(caught.value)
-
-
-def test_a_folder_in_place_of_a_split_is_a_split_error(tmp_path):
-    with pytest.raises(SplitError, match="cannot be read"):
-        find_split(str(tmp_path), LocalFolder(str(tmp_path)))
-
-
-def test_a_file_in_place_of_a_splits_folder_is_a_split_error(tmp_path):
-    Path(tmp_path, "file").touch()
-    with pytest.raises(SplitError, match="no such split file"):
-        find_split(os.path.join(tmp_path, "file", "train.json"), LocalFolder(str(tmp_path)))
 
 
 # Whatever a file holds
