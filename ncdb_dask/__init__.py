@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from ncdb_dask.api import draw_scan, plan_scan, read_scan, run_scan, scan, summarize_scan
+    from ncdb_dask.api import draw_scan, plan_scan, read_scan, run_scan, sample, sample_report, scan, summarize_scan
     from ncdb_dask.errors import NcdbError
     from ncdb_dask.runtime.cluster import local_cluster
 
@@ -17,6 +17,8 @@ __all__ = [
     "plan_scan",
     "read_scan",
     "run_scan",
+    "sample",
+    "sample_report",
     "scan",
     "summarize_scan",
 ]

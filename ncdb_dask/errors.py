@@ -13,6 +13,10 @@ class PlanError(NcdbError):
     """A request that does not fit what the output folder already holds."""
 
 
+class SampleError(NcdbError):
+    """A calibration set that cannot be chosen as asked."""
+
+
 class StorageError(NcdbError):
     """A folder that cannot be read or written."""
 

@@ -14,6 +14,8 @@ from ncdb_dask.errors import NcdbError
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells report it
 # Each command lives in a module of its own, which is imported when it is called: the help must come at once.
 COMMANDS = {
+    "sample": "Choose the frames of a calibration set from a finished scan.",
+    "sample-report": "Measure a calibration set that someone else made against a scan.",
     "scan": "Turn every entry of a split into one row of depth statistics.",
     "summary": "Print what a finished scan found, and draw it.",
     "synth": "Make a small valid NCDB tree from a seed.",
@@ -31,7 +33,8 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"ncdb_dask.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"ncdb_dask.cli.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ncdb_dask.runtime.events import Event, Observer, RunFinished, RunStarted, ShardDone, ShardSetAside, ShardSuspected
@@ -19,6 +19,24 @@ def shown_progress() -> Iterator[Observer]:
         return
     with _bar() as observer:
         yield observer
+
+
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows ``(done, total)`` as a bar, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = None
+
+        def show(done: int, total: int) -> None:
+            nonlocal task
+            task = progress.add_task(what, total=total) if task is None else task
+            progress.update(task, completed=done, total=total)
+
+        yield show
 
 
 class Tally:

@@ -2,6 +2,7 @@
 
 import click
 
+from ncdb_dask.cli.progress import counted
 from ncdb_dask.errors import NcdbError
 
 
@@ -17,23 +18,11 @@ def synth(out: str, scenes: int, frames: int, seed: int, faults: bool) -> None:
     Ray-cast rooms and streets with their depth in several variants, by day and by night, and the splits
     OUT/train_split.json and OUT/val_split.json.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ncdb_dask.dataset.synthetic import write_tree
 
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("frames", total=None)
+    with counted("frames") as on_frame:
         try:
-            tree = write_tree(
-                out,
-                scenes=scenes,
-                frames=frames,
-                seed=seed,
-                faults=faults,
-                on_frame=lambda done, total: progress.update(task, completed=done, total=total),
-            )
+            tree = write_tree(out, scenes=scenes, frames=frames, seed=seed, faults=faults, on_frame=on_frame)
         except (ValueError, OSError) as error:
             raise NcdbError(str(error)) from error
     click.echo(f"{tree.frames} frames in {len(tree.scenes)} scenes under {tree.root}")

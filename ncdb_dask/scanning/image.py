@@ -1,15 +1,14 @@
 """Statistics of one RGB image: brightness, lighting, and a hash that near-duplicates share."""
 
-import io
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from ncdb_dask.dataset.png import beginning, check_pixels, decoding, read_header, whole_files_only
-from ncdb_dask.errors import DataFault
+from ncdb_dask.dataset.image import as_rgb, open_image
+from ncdb_dask.dataset.png import decoding, whole_files_only
 
 # Exposure meters aim a scene at 18 % grey, which sRGB (IEC 61966-2-1) encodes as 118. A mean one stop below that
 # (9 %, encoded 85) is a scene that the camera could not expose for: dusk; two stops below (4.5 %, encoded 60): night.
@@ -63,7 +62,7 @@ def read_image_header(data: bytes) -> ImageHeader:
     DataFault
         ``unreadable_image`` where they do not begin a picture.
     """
-    with decoding("unreadable_image"), whole_files_only, _opened(data) as image:
+    with decoding("unreadable_image"), whole_files_only, open_image(data) as image:
         return ImageHeader(image.mode, *image.size)
 
 
@@ -75,31 +74,10 @@ def image_stats(data: bytes) -> tuple[ImageHeader, ImageStats]:
     DataFault
         ``unreadable_image`` where it does not decode.
     """
-    with decoding("unreadable_image"), whole_files_only, _opened(data) as image:
+    with decoding("unreadable_image"), whole_files_only, open_image(data) as image:
         header = ImageHeader(image.mode, *image.size)
-        luma = _luma(image)
+        luma = image.convert("L") if image.mode in ("RGB", "L") else as_rgb(image).convert("L")
     return header, luma_stats(luma)
-
-
-def _opened(data: bytes) -> Image.Image:
-    """Open a picture, which reads its header only; the size is checked before memory is taken."""
-    claimed = read_header(data)
-    if claimed is not None:
-        check_pixels("unreadable_image", claimed.width, claimed.height)
-    try:
-        image = Image.open(io.BytesIO(data), formats=["PNG", "JPEG"])
-    except UnidentifiedImageError as error:
-        raise DataFault("unreadable_image", f"is no PNG or JPEG ({beginning(data)})") from error
-    check_pixels("unreadable_image", *image.size)
-    return image
-
-
-def _luma(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clamp at 255 instead of scaling it
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode == "P":  # by way of RGBA, because Pillow warns about palettes that hold transparency
-        image = image.convert("RGBA")
-    return image.convert("L") if image.mode in ("RGB", "L") else image.convert("RGB").convert("L")
 
 
 def luma_stats(luma: Image.Image) -> ImageStats:

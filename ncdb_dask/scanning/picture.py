@@ -1,11 +1,11 @@
 """The picture of a data set: what depths it holds, in which scenes, variants and lighting."""
 
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ncdb_dask.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, as_png, nothing, six_panels
 from ncdb_dask.scanning.schema import SCENE_TYPES
 from ncdb_dask.scanning.stats import histogram_edges
 from ncdb_dask.scanning.summary import Summary
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette (2008): told apart under colour blindness too.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#6b7280"
-LIGHTING_COLOURS = {"day": ORANGE, "dusk": "#CC79A7", "night": BLUE}
+LIGHTING_COLOURS = {"day": ORANGE, "dusk": PURPLE, "night": BLUE}
 
 
 def overview(frames: "pd.DataFrame", summary: Summary) -> bytes:
@@ -34,13 +32,7 @@ def overview(frames: "pd.DataFrame", summary: Summary) -> bytes:
     bytes
         PNG, 1500 x 900 pixels.
     """
-    # A figure of its own, not pyplot's: no window system, no state shared with the caller's plots.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(15, 9), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 3)
+    figure, axes = six_panels()
     means = frames.loc[frames["status"] == "ok", "mean_depth"].to_numpy(dtype=float)
     _frame_histogram(axes[0, 0], means)
     _pixel_histogram(axes[0, 1], np.asarray(summary.pixel_histogram, dtype=float))
@@ -49,15 +41,13 @@ def overview(frames: "pd.DataFrame", summary: Summary) -> bytes:
     _bars(axes[1, 1], "Depth variants", summary.variants, {}, BLUE)
     _bars(axes[1, 2], "Lighting", summary.lighting, LIGHTING_COLOURS, GREY)
     figure.suptitle(f"{summary.samples} frames, {summary.skipped} entries without statistics", fontsize=16)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return as_png(figure)
 
 
 def _frame_histogram(axes: "Axes", means: np.ndarray[Any, np.dtype[np.float64]]) -> None:
     axes.set(title="Mean depth of frames", xlabel="mean depth (m)", ylabel="frames")
     if not len(means):
-        _nothing(axes)
+        nothing(axes)
         return
     axes.hist(means, bins=min(60, max(20, int(2 * len(means) ** 0.5))), color=BLUE, edgecolor="white")
     for (name, _), (_, start) in zip(SCENE_TYPES[1:], SCENE_TYPES, strict=False):
@@ -70,7 +60,7 @@ def _frame_histogram(axes: "Axes", means: np.ndarray[Any, np.dtype[np.float64]])
 def _pixel_histogram(axes: "Axes", counts: np.ndarray[Any, np.dtype[np.float64]]) -> None:
     axes.set(title="Depth of all valid pixels", xlabel="depth (m), logarithmic", ylabel="share of pixels a bin (%)")
     if not counts.any():
-        _nothing(axes)
+        nothing(axes)
         return
     held = np.flatnonzero(counts)
     edges = histogram_edges()
@@ -83,7 +73,7 @@ def _pixel_histogram(axes: "Axes", counts: np.ndarray[Any, np.dtype[np.float64]]
 def _bars(axes: "Axes", title: str, counts: Mapping[str, int], colours: Mapping[str, str], other: str) -> None:
     axes.set_title(title)
     if not sum(counts.values()):
-        _nothing(axes)
+        nothing(axes)
         return
     names = list(counts)[::-1]
     bars = axes.barh(names, [counts[name] for name in names], color=[colours.get(name, other) for name in names])
@@ -92,8 +82,3 @@ def _bars(axes: "Axes", title: str, counts: Mapping[str, int], colours: Mapping[
     axes.set_ylim(min(-0.5, len(names) - 4.5), len(names) - 0.5)  # a single bar is no thicker than one of four
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("entries" if title.startswith("Outcome") else "frames")
-
-
-def _nothing(axes: "Axes") -> None:
-    axes.text(0.5, 0.5, "nothing to show", transform=axes.transAxes, ha="center", color=GREY)
-    axes.set_axis_off()

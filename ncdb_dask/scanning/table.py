@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from ncdb_dask.errors import PlanError
 from ncdb_dask.scanning.plan import SCAN
-from ncdb_dask.scanning.schema import SCHEMA
+from ncdb_dask.scanning.schema import SCHEMA, SCHEMA_VERSION
 from ncdb_dask.scanning.summary import COLUMNS, Summary, summarize
 from ncdb_dask.store.folder import Folder
 from ncdb_dask.store.plan import Plan, read_plan
@@ -37,13 +37,16 @@ def published(out: Folder) -> Manifest:
     Raises
     ------
     PlanError
-        Where the folder holds no scan, another kind of run, or an unfinished one.
+        Where the folder holds no scan, another kind of run, a scan of another schema, or an unfinished one.
     """
     plan = read_plan(out)
     if plan is None:
         raise PlanError(f"{out.url} holds no scan; `ncdb-dask scan ROOT OUT` makes one")
     if plan.kind != SCAN.name:
         raise PlanError(f"{out.url} holds a run of kind {plan.kind!r}, not a scan")
+    if plan.settings.get("schema") != SCHEMA_VERSION:
+        found = plan.settings.get("schema")
+        raise PlanError(f"{out.url} is a scan of schema {found}; expected {SCHEMA_VERSION}: scan again with --fresh")
     manifest = read_manifest(out)
     if manifest is None:
         done = len(read_receipts(out, plan))

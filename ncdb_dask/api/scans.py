@@ -1,10 +1,11 @@
-"""The public verbs. This module only wires the stages to the runtime."""
+"""Scanning a data set, and reading what was found."""
 
 import os
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ncdb_dask.api.locations import Location
 from ncdb_dask.dataset.layout import depth_variants
 from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
 from ncdb_dask.runtime.fanout import RESUMABLE, run_shards
@@ -18,8 +19,6 @@ from ncdb_dask.store.folder import open_folder, reported
 if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
-
-Location = str | os.PathLike[str]
 
 
 def plan_scan(

@@ -1,0 +1,199 @@
+"""Choosing calibration sets from a scan, and measuring them against it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ncdb_dask.api.locations import Location
+from ncdb_dask.dataset.split import entries
+from ncdb_dask.dataset.split_file import read_splits
+from ncdb_dask.sampling.calibration_set import CalibrationSet, measured_set, sample_set
+from ncdb_dask.sampling.contact_sheet import OnFrame, no_one
+from ncdb_dask.sampling.contact_sheet import contact_sheet as draw_sheet
+from ncdb_dask.sampling.files import SHEET_SUFFIX, SetFiles
+from ncdb_dask.sampling.request import SampleRequest, Weights
+from ncdb_dask.sampling.scanned import ScanTable
+from ncdb_dask.store.folder import open_folder, reported
+
+
+def sample(
+    scan: Location,
+    split: Location | None = None,
+    *,
+    size: int = 300,
+    strategy: str = "stratified",
+    bins: str | Sequence[float] | None = None,
+    names: str | Sequence[str] | None = None,
+    ratios: str | Sequence[float] | None = None,
+    by: str | Sequence[str] | None = None,
+    weights: Weights | None = None,
+    seed: int = 42,
+    exclude: str | Sequence[str] = (),
+    min_gap: int = 0,
+    min_valid: int | str = 0,
+    ambiguous: str = "leave-out",
+    synthetic: str = "keep",
+    beyond: str = "leave-out",
+    picture: bool = True,
+    contact_sheet: bool = False,
+    overwrite: bool = False,
+    root: Location | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    on_frame: OnFrame = no_one,
+) -> CalibrationSet:
+    """Choose the frames of a calibration set from a finished scan.
+
+    Parameters
+    ----------
+    scan : path or URL
+        The folder that `scan` wrote.
+    split : path, optional
+        JSON file to write, in the guide's form; the report, the picture and the contact sheet go beside it. Left out,
+        nothing is written.
+    size : int
+        How many frames; exactly so many are chosen.
+    strategy : str
+        ``stratified`` (depth ranges by `ratios`), ``balanced`` (cells by `weights`), ``matched`` (cells in the
+        proportions of the data set), or a baseline: ``random``, ``uniform`` (every k-th along the recordings),
+        ``first`` (of the scan's splits).
+    bins : sequence of float or comma list, optional
+        Edges of the depth ranges, metres; 0,3,8,15,inf if left out. A range holds its lower edge, not its upper one.
+    names : sequence of str or comma list, optional
+        Of the depth ranges.
+    ratios : sequence of float or comma list, optional
+        Share of each depth range; .25,.40,.25,.10 if left out.
+    by : sequence of str or comma list, optional
+        What the cells cross: ``depth_range`` and columns of the scan. Left out, ``depth_range,scene_type`` for
+        ``balanced`` and ``depth_range`` for ``matched``.
+    weights : path or mapping, optional
+        Weight of each cell, relative: a TOML or CSV file, or nested mappings. Left out, cells that hold frames weigh
+        the same.
+    seed : int
+        Of the draw.
+    exclude : str or sequence of str
+        Splits whose frames are kept out, such as the validation split; looked for as given and then under the root.
+    min_gap : int
+        Least difference of frame numbers within a recording, between chosen frames and to excluded ones.
+    min_valid : int or str
+        Least valid pixels of a depth map, a number or a share such as ``1%``.
+    ambiguous, synthetic : str
+        ``keep`` or ``leave-out``: frames whose unit of depth is in doubt; frames with synthetic depth only.
+    beyond : str
+        ``leave-out`` or ``nearest``: frames beyond all depth ranges.
+    picture, contact_sheet : bool
+        Write ``<split>.png``, six panels; write ``<split>.sheet.png``, a thumbnail of every chosen frame.
+    overwrite : bool
+        Replace a file that is no earlier set.
+    root : path or URL, optional
+        Where the data set is now, if not where it was scanned.
+    storage_options : mapping, optional
+        fsspec options for URLs.
+    on_frame : callable
+        Told how many thumbnails are drawn, and of how many.
+
+    Returns
+    -------
+    CalibrationSet
+        ``keys``, and ``report`` with its figures.
+
+    Raises
+    ------
+    NcdbError
+        A scan, split or option that cannot be used, or too few frames; nothing is written then.
+    """
+    request = SampleRequest.of(
+        size=size,
+        strategy=strategy,
+        bins=bins,
+        names=names,
+        ratios=ratios,
+        by=by,
+        weights=weights,
+        seed=seed,
+        exclude=exclude,
+        min_gap=min_gap,
+        min_valid=min_valid,
+        ambiguous=ambiguous,
+        synthetic=synthetic,
+        beyond=beyond,
+    )
+    files = None if split is None else SetFiles.at(split)
+    if files is not None:
+        files.check_free(overwrite)
+    table = _table(scan, root, storage_options)
+    with reported(table.folder, "read"):
+        chosen = sample_set(table, request, files.split if files else "calibration set")
+    if files is not None:
+        files.write(chosen, _pictures(table, chosen, picture, contact_sheet, on_frame))
+    return chosen
+
+
+def sample_report(
+    split: Location,
+    scan: Location,
+    *,
+    bins: str | Sequence[float] | None = None,
+    names: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] = (),
+    min_gap: int = 0,
+    picture: Location | None = None,
+    contact_sheet: Location | None = None,
+    root: Location | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    on_frame: OnFrame = no_one,
+) -> CalibrationSet:
+    """Measure a calibration set that someone else made, as `sample` measures its own.
+
+    Parameters
+    ----------
+    split : path
+        The set; looked for as given and then under the root.
+    scan : path or URL
+        A finished scan of the data set that it was taken from.
+    bins, names, exclude, min_gap, root, storage_options, on_frame
+        As for `sample`; frames of the set that are excluded, look like an excluded one or are too near to one are
+        counted.
+    picture, contact_sheet : path, optional
+        PNG files to write.
+
+    Returns
+    -------
+    CalibrationSet
+        Its ``report`` holds the figures.
+
+    Raises
+    ------
+    NcdbError
+        A scan or split that cannot be used, or a set of which the scan knows no frame.
+    """
+    request = SampleRequest.of(bins=bins, names=names, exclude=exclude, min_gap=min_gap, strategy="random")
+    table = _table(scan, root, storage_options)
+    with reported(table.folder, "read"):
+        found, _ = entries(read_splits([os.fspath(split)], table.root), table.roots)
+        measured = measured_set(table, found, request, os.path.basename(os.fspath(split)))
+    drawn = _pictures(table, measured, picture is not None, contact_sheet is not None, on_frame)
+    for target, data in zip(
+        [place for place in (picture, contact_sheet) if place is not None], drawn.values(), strict=True
+    ):
+        folder = open_folder(os.path.dirname(os.path.abspath(target)))
+        with reported(folder, "write"):
+            folder.write(os.path.basename(os.fspath(target)), data)
+    return measured
+
+
+def _table(scan: Location, root: Location | None, options: Mapping[str, Any] | None) -> ScanTable:
+    moved = None if root is None else open_folder(root, options)
+    return ScanTable(open_folder(scan, options), moved, options or {})
+
+
+def _pictures(
+    table: ScanTable, chosen: CalibrationSet, picture: bool, contact_sheet: bool, on_frame: OnFrame
+) -> dict[str, bytes]:
+    drawn = {}
+    if picture:
+        from ncdb_dask.sampling.picture import set_picture  # matplotlib takes a second to import
+
+        drawn[".png"] = set_picture(chosen)
+    if contact_sheet:
+        drawn[SHEET_SUFFIX] = draw_sheet(table, chosen, on_frame)
+    return drawn

@@ -1,0 +1,36 @@
+"""What all pictures share: a figure of its own, the colours, and an empty panel that says so."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette (2008): told apart under colour blindness too.
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#6b7280"
+LIGHT_GREY = "#c9ced6"
+
+
+def six_panels() -> "tuple[Figure, Any]":
+    """Return a figure of 1500 x 900 pixels and its axes, shape (2, 3)."""
+    # A figure of its own, not pyplot's: no window system, no state shared with the caller's plots.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(15, 9), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(2, 3)
+
+
+def as_png(figure: "Figure") -> bytes:
+    """Return the figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def nothing(axes: "Axes") -> None:
+    """Say that a panel has nothing to show."""
+    axes.text(0.5, 0.5, "nothing to show", transform=axes.transAxes, ha="center", color=GREY)
+    axes.set_axis_off()

@@ -1,0 +1,1 @@
+"""Choosing the frames of a calibration set, and showing how well they represent the data."""

@@ -1,0 +1,127 @@
+"""The strategies: which frames of the pool make the set, and what each stratum gave."""
+
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ncdb_dask.errors import SampleError
+from ncdb_dask.sampling.allocate import quotas
+from ncdb_dask.sampling.draw import first_by_priority, interleaved
+from ncdb_dask.sampling.pool import Pool
+from ncdb_dask.sampling.request import SampleRequest
+from ncdb_dask.sampling.strata import Grouping, cell_name
+
+Rows = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """What one stratum was to give, could give and gave.
+
+    Attributes
+    ----------
+    name : str
+        A depth range, a cell such as ``near/indoor``, or ``all``.
+    share : float or None
+        Of the set, 0 to 1, as asked for; None where nothing was asked for.
+    requested : int or None
+        Frames of the set, if all strata held enough.
+    available : int
+        Frames that could be chosen.
+    granted : int
+        Frames that were chosen.
+    """
+
+    name: str
+    share: float | None
+    requested: int | None
+    available: int
+    granted: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+
+def choose(pool: Pool, request: SampleRequest) -> tuple[Rows, tuple[Stratum, ...]]:
+    """Choose the frames.
+
+    Returns
+    -------
+    rows : ndarray of intp, shape (size,)
+        Rows of the scan. For all strategies but ``uniform`` and ``first``, every beginning of the list is a smaller
+        set of the same kind.
+    strata : tuple of Stratum
+        What each gave.
+
+    Raises
+    ------
+    SampleError
+        Where there are not enough frames.
+    """
+    rows = pool.population
+    grouping = Grouping.of(pool.frames.iloc[rows], request.by, request.bins, pool.depth_range[rows])
+    cells, weights = _weighted(grouping, request)
+    members = {cell: np.flatnonzero((grouping.codes == code) & pool.open) for code, cell in enumerate(grouping.cells)}
+    available = [len(members.get(cell, ())) for cell in cells]
+    granted = quotas(weights, available, request.size)
+    if sum(granted) < request.size:
+        raise SampleError(_shortage(pool, request, cells, weights, available))
+    requested = quotas(weights, [request.size] * len(cells), request.size)
+    whole = sum(weights)
+    strata = tuple(
+        Stratum(cell_name(cell), float(weight / whole), *numbers)
+        for cell, weight, *numbers in zip(cells, weights, requested, available, granted, strict=True)
+    )
+    if request.strategy in ORDERED:
+        return rows[ORDERED[request.strategy](pool, request.size)], strata
+    drawn = [
+        members[cell][first_by_priority(pool.priority[members[cell]], count)]
+        for cell, count in zip(cells, granted, strict=True)
+        if count
+    ]
+    return rows[interleaved(drawn)], strata
+
+
+def _weighted(grouping: Grouping, request: SampleRequest) -> tuple[list[tuple[str, ...]], list[Fraction]]:
+    """Return the cells, those without frames that were asked for too, and the weight of each."""
+    if request.ratios is not None:
+        return [(name,) for name in request.bins.names], list(request.ratios)
+    if request.weights is not None:
+        request.weights.check_covers(grouping.cells, grouping.counts)
+        return list(request.weights.weights), list(request.weights.weights.values())
+    matched = request.strategy == "matched"
+    return list(grouping.cells), [Fraction(count if matched else 1) for count in grouping.counts]
+
+
+def _first(pool: Pool, size: int) -> Rows:
+    return np.flatnonzero(pool.open)[:size]
+
+
+def _every_kth(pool: Pool, size: int) -> Rows:
+    """Walk through the recordings, by scene and stem, in equal steps; k need not be a whole number."""
+    keys = pool.frames[["dataset_root", "filename"]].iloc[pool.population[pool.open]].reset_index(drop=True)
+    order: Rows = keys.sort_values(["dataset_root", "filename"]).index.to_numpy()
+    steps = (2 * np.arange(size) + 1) * len(order) // (2 * size)
+    return np.asarray(np.flatnonzero(pool.open)[order[steps]])
+
+
+ORDERED = {"first": _first, "uniform": _every_kth}
+
+
+def _shortage(
+    pool: Pool, request: SampleRequest, cells: list[tuple[str, ...]], weights: list[Fraction], available: list[int]
+) -> str:
+    held = [
+        f"{cell_name(cell)} {count}" for cell, weight, count in zip(cells, weights, available, strict=True) if weight
+    ]
+    usable = sum(count for weight, count in zip(weights, available, strict=True) if weight)
+    by_stratum = f" ({', '.join(held[:12])}{', ...' if len(held) > 12 else ''})" if len(held) > 1 else ""
+    left = ", ".join(f"{count} {reason}" for reason, count in pool.left_out.items()) or "none"
+    return (
+        f"{request.size} frames are wanted and {usable} can be chosen{by_stratum}; left out: {left}; "
+        f"{f'ask for at most {usable}, or ' if usable else ''}leave out fewer"
+    )
