@@ -4,8 +4,6 @@ The graph that Dask sees is a bag over shard descriptors, a partition each, subm
 holds a few hundred small tasks however large the run is.
 """
 
-import errno
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ncdb_dask.errors import NcdbError, RunError
 from ncdb_dask.runtime.events import Observer, ShardDone, ShardSetAside, ShardSuspected, nobody
+from ncdb_dask.runtime.flight import HOPELESS, RETRY_DELAYS, attempt, full_window, reason_of
 from ncdb_dask.store.plan import Assignment
 from ncdb_dask.store.shards import Receipt
 
@@ -23,17 +22,9 @@ if TYPE_CHECKING:
 Task = Callable[[Assignment], Receipt | None]
 Outcome = Receipt | None | OSError | NcdbError
 
-# Waits before the second, third and fourth try: a mount that fails over is back within seconds.
-RETRY_DELAYS = (0.5, 2.0, 8.0)
-# Faults that waiting does not cure; the run stops at the first.
-HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # So many shards may fail for good before the rest of the run is given up: one bad sector should not cost the night,
 # a mount that is gone should not be asked for a thousand shards in turn.
 MAX_SET_ASIDE = 3
-# Tasks in flight per thread: enough that no worker waits for the driver, few enough to be forgotten cheaply. The next
-# wave leaves when half are done; at three a thread it is large enough for Dask to queue it on the scheduler (it wants
-# more than two), so that a worker that dies has no tasks waiting in it.
-WINDOW = 6
 MAX_HUNTS = 3
 UNLUCKY = (
     "kills its worker although none of its items does so alone; give the workers more memory, "
@@ -70,26 +61,9 @@ def run_shards(
     RunError
         Where shards are left that could not be done. All others are committed.
     """
-    run = _Run(partial(_attempt, task, tuple(retry_delays)), deque(assignments), observer)
+    run = _Run(partial(attempt, task, tuple(retry_delays)), deque(assignments), observer)
     yield from run.here() if client is None else run.on(client)
     run.raise_if_incomplete()
-
-
-def _attempt(task: Task, delays: Sequence[float], assignment: Assignment) -> Outcome:
-    """Run a task with retries, on the worker; expected errors are values, which Dask does not log as crashes."""
-    for delay in (*delays, None):
-        try:
-            return task(assignment)
-        except NcdbError as error:
-            return error
-        except MemoryError:
-            failure = OSError(errno.ENOMEM, "out of memory")
-        except OSError as error:
-            failure = error
-        if failure.errno in HOPELESS or delay is None:
-            return failure
-        time.sleep(delay)
-    raise AssertionError("the last try returns")
 
 
 @dataclass
@@ -136,7 +110,7 @@ class _Run:
                 if not self.waiting and not running:
                     self.waiting.append(self.suspects.popleft())
                 if self.waiting and len(running) <= window // 2:
-                    window = WINDOW * max(1, sum(client.nthreads().values()))
+                    window = full_window(client)
                     wave = self._submit(client, window - len(running))
                     running |= wave
                     completed.update(wave)
@@ -167,7 +141,7 @@ class _Run:
     def _settle(self, assignment: Assignment, outcome: Outcome) -> Iterator[Receipt]:
         if isinstance(outcome, OSError):
             self.hopeless |= outcome.errno in HOPELESS
-            self._put_aside(assignment, _reason(outcome))
+            self._put_aside(assignment, reason_of(outcome))
         elif assignment.shard in self.set_aside:
             return
         elif isinstance(outcome, NcdbError):
@@ -228,9 +202,3 @@ class _Run:
         if self.set_aside:
             reasons = "; ".join(f"shard {shard}: {reason}" for shard, reason in self.set_aside.items())
             raise RunError(f"shards that could not be done: {len(self.set_aside)} ({reasons}); {RESUMABLE}")
-
-
-def _reason(error: OSError) -> str:
-    if error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) if error.errno is not None else f"{type(error).__name__}: {error}"
