@@ -17,6 +17,10 @@ class SampleError(NcdbError):
     """A calibration set that cannot be chosen as asked."""
 
 
+class SpecError(NcdbError):
+    """A model file that is not as expected, or does not fit its network."""
+
+
 class StorageError(NcdbError):
     """A folder that cannot be read or written."""
 
