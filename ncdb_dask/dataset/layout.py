@@ -102,15 +102,26 @@ class Tree:
         DataFault
             ``missing_image``, ``missing_depth`` or ``unsafe_path``.
         """
-        image = self._first("image", dataset_root, [IMAGE_FOLDER], [stem + suffix for suffix in IMAGE_SUFFIXES])
-        if image is None:
-            looked = f"{dataset_root}/{IMAGE_FOLDER}/{stem}"
-            raise DataFault("missing_image", f"no image {looked} with suffix {' or '.join(IMAGE_SUFFIXES)}")
+        image = self.locate_image(dataset_root, stem)
         depth = self._first("depth", dataset_root, self.variants, [stem + ".png"])
         if depth is None:
             looked = ", ".join(self.variants)
             raise DataFault("missing_depth", f"no depth {stem}.png in {dataset_root} under any of {looked}")
-        return FramePaths(image[1], depth[1], depth[0])
+        return FramePaths(image, depth[1], depth[0])
+
+    def locate_image(self, dataset_root: str, stem: str) -> str:
+        """Return where the image of a frame lies.
+
+        Raises
+        ------
+        DataFault
+            ``missing_image`` or ``unsafe_path``.
+        """
+        image = self._first("image", dataset_root, [IMAGE_FOLDER], [stem + suffix for suffix in IMAGE_SUFFIXES])
+        if image is None:
+            looked = f"{dataset_root}/{IMAGE_FOLDER}/{stem}"
+            raise DataFault("missing_image", f"no image {looked} with suffix {' or '.join(IMAGE_SUFFIXES)}")
+        return image[1]
 
     def require_root(self, path: str) -> None:
         """Check that the data set is still there, before `path` is called missing.

@@ -62,6 +62,6 @@ def normalised(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np
     With scale 255, mean 0 and std 1 this is, bit for bit, torchvision's ``ToTensor``: 127 becomes 0.49803922.
     """
     ordered = pixels if spec.channels == "rgb" else pixels[..., ::-1]
-    values = ordered.astype(np.float32) / np.float32(spec.scale)
-    values = (values - np.asarray(spec.mean, dtype=np.float32)) / np.asarray(spec.std, dtype=np.float32)
+    mean, std = (np.asarray(three, dtype=np.float32) for three in (spec.mean, spec.std))
+    values = np.asarray((ordered.astype(np.float32) / np.float32(spec.scale) - mean) / std)
     return np.ascontiguousarray(values.transpose(2, 0, 1) if spec.layout == "nchw" else values)

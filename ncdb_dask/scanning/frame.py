@@ -4,27 +4,22 @@ A fault of the data becomes the row's status. A fault of the environment (an I/O
 ``OSError`` for the caller, who tries again: it says nothing about the frame.
 """
 
-import errno
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from ncdb_dask.dataset.layout import Tree
-from ncdb_dask.dataset.png import MAX_FILE_BYTES, decode_depth
+from ncdb_dask.dataset.png import decode_depth
+from ncdb_dask.dataset.reading import blaming, read_listed, whole
 from ncdb_dask.dataset.split import Entry
 from ncdb_dask.errors import DataFault
 from ncdb_dask.scanning.image import ImageHeader, image_stats, read_image_header
 from ncdb_dask.scanning.schema import SCHEMA, scene_type
 from ncdb_dask.scanning.stats import DepthStats, depth_stats
-from ncdb_dask.store.folder import Folder
 
 # Enough for the headers of a PNG and of most JPEGs; one with large embedded profiles is then read whole.
 IMAGE_HEAD_BYTES = 2**16
-# Errors of opening a file that say something about this file; all others are the storage's.
-_THE_FILES_OWN_FAULT = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.EFBIG)
 
 Row = dict[str, Any]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +85,12 @@ def empty_row(entry: Entry, status: str | None = None, detail: str | None = None
 
 def _measure_image(tree: Tree, path: str, options: FrameOptions) -> Row:
     if options.image_stats:
-        data = _existing("image", tree, path, _whole)
+        data = read_listed("image", tree, path, whole)
         size = len(data)
-        header, stats = _blaming(path, lambda: image_stats(data))
+        header, stats = blaming(path, lambda: image_stats(data))
         measured = asdict(stats)
     else:
-        data, size = _existing("image", tree, path, lambda root, name: root.head(name, IMAGE_HEAD_BYTES))
+        data, size = read_listed("image", tree, path, lambda root, name: root.head(name, IMAGE_HEAD_BYTES))
         header, measured = _image_header(tree, path, data, size), {}
     about = {"image_mode": header.mode, "image_width": header.width, "image_height": header.height}
     return {**about, "image_bytes": size, **measured}
@@ -103,17 +98,17 @@ def _measure_image(tree: Tree, path: str, options: FrameOptions) -> Row:
 
 def _image_header(tree: Tree, path: str, head: bytes, size: int) -> ImageHeader:
     try:
-        return _blaming(path, lambda: read_image_header(head))
+        return blaming(path, lambda: read_image_header(head))
     except DataFault:
         if size <= len(head):
             raise
-    whole = _existing("image", tree, path, _whole)
-    return _blaming(path, lambda: read_image_header(whole))
+    data = read_listed("image", tree, path, whole)
+    return blaming(path, lambda: read_image_header(data))
 
 
 def _measure_depth(tree: Tree, path: str, options: FrameOptions) -> Row:
-    data = _existing("depth", tree, path, _whole)
-    raw = _blaming(path, lambda: decode_depth(data, allow_8bit=options.allow_8bit))
+    data = read_listed("depth", tree, path, whole)
+    raw = blaming(path, lambda: decode_depth(data, allow_8bit=options.allow_8bit))
     stats = depth_stats(raw, options.depth_scale)
     if stats is None:
         raise DataFault("no_valid_depth", f"{path}: all {raw.size} pixels are 0, that is invalid")
@@ -136,29 +131,3 @@ def _depth_columns(stats: DepthStats) -> Row:
         "scale_ambiguous": stats.ambiguous,
         "depth_hist": stats.histogram,
     }
-
-
-def _blaming(path: str, measure: Callable[[], T]) -> T:
-    """Name the file in the faults of its content."""
-    try:
-        return measure()
-    except DataFault as fault:
-        raise DataFault(fault.status, f"{path}: {fault.detail}") from fault
-
-
-def _existing(what: str, tree: Tree, path: str, read: Callable[[Folder, str], T]) -> T:
-    """Read a file that was listed; what lies there but is no readable file is a fault of the data."""
-    try:
-        return read(tree.root, path)
-    except FileNotFoundError as error:
-        tree.require_root(path)
-        raise DataFault(f"missing_{what}", f"{path}: is a link to nothing, or was removed during the scan") from error
-    except OSError as error:
-        if error.errno not in _THE_FILES_OWN_FAULT:
-            raise
-        tree.require_root(path)
-        raise DataFault(f"unreadable_{what}", f"{path}: cannot be opened ({error.strerror or error})") from error
-
-
-def _whole(root: Folder, path: str) -> bytes:
-    return root.read(path, MAX_FILE_BYTES)
