@@ -6,21 +6,40 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from ncdb_dask.api import draw_scan, plan_scan, read_scan, run_scan, sample, sample_report, scan, summarize_scan
+    from ncdb_dask.api import (
+        draw_scan,
+        export,
+        plan_export,
+        plan_scan,
+        read_export,
+        read_scan,
+        run_export,
+        run_scan,
+        sample,
+        sample_report,
+        scan,
+        summarize_scan,
+        verify_export,
+    )
     from ncdb_dask.errors import NcdbError
     from ncdb_dask.runtime.cluster import local_cluster
 
 __all__ = [
     "NcdbError",
     "draw_scan",
+    "export",
     "local_cluster",
+    "plan_export",
     "plan_scan",
+    "read_export",
     "read_scan",
+    "run_export",
     "run_scan",
     "sample",
     "sample_report",
     "scan",
     "summarize_scan",
+    "verify_export",
 ]
 
 _HOMES = {"NcdbError": "ncdb_dask.errors", "local_cluster": "ncdb_dask.runtime.cluster"}

@@ -9,6 +9,10 @@ class SplitError(NcdbError):
     """A split file that cannot be used as a whole."""
 
 
+class ExportError(NcdbError):
+    """A calibration set that cannot be handed over as asked."""
+
+
 class PlanError(NcdbError):
     """A request that does not fit what the output folder already holds."""
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ncdb_dask.api.locations import Location
+from ncdb_dask.api.locations import Location, several
 from ncdb_dask.dataset.layout import depth_variants
 from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
 from ncdb_dask.runtime.fanout import RESUMABLE, run_shards
@@ -77,8 +77,8 @@ def plan_scan(
     request = ScanRequest.of(
         root=open_folder(root, storage_options),
         out=open_folder(out, storage_options),
-        allowed=[open_folder(place, storage_options) for place in _several(allow_root)],
-        splits=[os.fspath(name) for name in _several(split)],
+        allowed=[open_folder(place, storage_options) for place in several(allow_root)],
+        splits=[os.fspath(name) for name in several(split)],
         variants=depth_variants(variants, os.environ),
         depth_scale=depth_scale,
         image_stats=image_stats,
@@ -215,7 +215,3 @@ def draw_scan(scan: Location, picture: Location | None = None, storage_options: 
     with reported(target, f"write {name}"):
         target.write(name, drawn)
     return f"{target.url}/{name}"
-
-
-def _several(value: Any) -> list[Any]:
-    return [value] if isinstance(value, (str, os.PathLike)) else list(value)

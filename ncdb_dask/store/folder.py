@@ -5,6 +5,7 @@ tell a fault of the environment from a fault of the data by its type.
 """
 
 import errno
+import hashlib
 import os
 import re
 import uuid
@@ -110,6 +111,30 @@ class LocalFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace the file in one step."""
+        with self.writing(name) as file:
+            file.write(data)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """Yield a file to write piece by piece, which takes its name when all is written."""
+        with self._replacing(name) as temporary, open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+    def digest(self, name: str) -> tuple[int, str]:
+        """Return size and SHA-256 of a file, of which only a piece at a time is in memory."""
+        with open(os.path.join(self.path, name), "rb") as file:
+            return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+    def link(self, name: str, target: str) -> None:
+        """Create or replace a symbolic link in one step."""
+        with self._replacing(name) as temporary:
+            os.symlink(target, temporary)
+
+    @contextmanager
+    def _replacing(self, name: str) -> Iterator[str]:
+        """Yield a temporary path, which takes the place of `name` at the end."""
         target = os.path.join(self.path, name)
         parent, base = os.path.split(target)
         os.makedirs(parent, exist_ok=True)
@@ -117,10 +142,7 @@ class LocalFolder:
         # one shard never share it; in the same folder, because a rename across file systems is a copy.
         temporary = os.path.join(parent, f".{base}.{uuid.uuid4().hex}.tmp")
         try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            yield temporary
             os.replace(temporary, target)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

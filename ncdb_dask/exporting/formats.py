@@ -1,0 +1,109 @@
+"""The forms in which a calibration set is handed over: what is made of each frame, and where it goes."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+ORIGINAL, PIXELS, TENSOR, NOTHING = "original", "pixels", "tensor", "nothing"
+FILES, ARRAY, TAR = "files", "array", "tar"
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One form.
+
+    Attributes
+    ----------
+    name : str
+        As the user gives it.
+    payload : str
+        What a frame becomes: ``original`` (the picture's file as it is), ``pixels`` (a PNG of the network's size, whose
+        resizing and normalising is left to the tool), ``tensor`` (what the network takes) or ``nothing``.
+    container : str
+        ``files`` (one a frame), one ``array`` of all frames, or a ``tar`` of one file a frame.
+    folder : str
+        Of the files.
+    layout : str or None
+        Of the tensors; None is that of the model file.
+    suffix : str
+        Of a frame's file; of an original, that of the original.
+    wants_spaces : bool
+        Whether the tool reads paths that hold spaces.
+    """
+
+    name: str
+    payload: str
+    container: str = FILES
+    folder: str = "frames"
+    layout: str | None = None
+    suffix: str = ".npy"
+    wants_spaces: bool = True
+
+
+FORMATS: Mapping[str, Format] = {
+    each.name: each
+    for each in (
+        Format("images", ORIGINAL, folder="images", suffix=""),
+        Format("split", NOTHING),
+        Format("npy", TENSOR, folder="tensors"),
+        Format("raw", TENSOR, folder="raw", layout="nhwc", suffix=".raw", wants_spaces=False),
+        Format("rknn", PIXELS, folder="images", suffix=".png", wants_spaces=False),
+        Format("hailo", TENSOR, ARRAY, layout="nhwc"),
+        Format("ncnn", PIXELS, folder="images", suffix=".png", wants_spaces=False),
+        Format("pulsar2", TENSOR, TAR),
+    )
+}
+# Where the frames of one array, or of one tar, lie.
+CONTAINER_FILES = {ARRAY: "calibration.npy", TAR: "calibration.tar"}
+
+
+def encoded(value: Array, form: Format) -> bytes:
+    """Return the bytes of one frame: a PNG, a ``.npy`` with a batch axis of 1, or bare little-endian values."""
+    if form.payload == PIXELS:
+        buffer = io.BytesIO()
+        Image.fromarray(value).save(buffer, "PNG")
+        return buffer.getvalue()
+    if form.container == ARRAY or form.suffix == ".raw":
+        return value.astype("<f4", copy=False).tobytes()
+    return npy(value[None])
+
+
+def decoded(data: bytes, form: Format, shape: tuple[int, ...]) -> Array:
+    """Undo `encoded`; for bare values, `shape` tells theirs.
+
+    Raises
+    ------
+    ValueError
+        Where the bytes are not of that form.
+    """
+    if form.payload == PIXELS:
+        try:
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+                return np.asarray(picture)
+        except OSError as error:
+            raise ValueError(str(error)) from error
+    if form.container == ARRAY or form.suffix == ".raw":
+        return np.frombuffer(data, dtype="<f4").reshape(shape)
+    value = np.load(io.BytesIO(data), allow_pickle=False)
+    return np.asarray(value[0] if value.ndim == len(shape) + 1 and len(value) == 1 else value)
+
+
+def npy(value: Array) -> bytes:
+    """Return an array as a ``.npy`` file (format 1.0)."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(value), version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    """Return what stands before the values of a float32 ``.npy`` file."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return buffer.getvalue()

@@ -1,0 +1,194 @@
+"""Planning an export: from a calibration set and options to frozen data that says what will be written."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from ncdb_dask.dataset.layout import require_data_root
+from ncdb_dask.dataset.split import Entry, Roots, entries
+from ncdb_dask.dataset.split_file import read_splits
+from ncdb_dask.errors import ExportError
+from ncdb_dask.exporting.formats import CONTAINER_FILES, FILES, FORMATS
+from ncdb_dask.exporting.manifest import EXPORT_FILES, MANIFEST_FILE
+from ncdb_dask.exporting.names import file_names
+from ncdb_dask.exporting.request import ExportRequest
+from ncdb_dask.store.folder import Folder, LocalFolder
+from ncdb_dask.store.plan import Assignment, read_items, read_plan
+from ncdb_dask.store.run import Kind, PlannedRun, continued_run, held_plan, new_run
+from ncdb_dask.store.shards import Receipt, clear, read_shards
+
+EXPORT = Kind("export", article="an", inputs="split", files=("parts",))
+# The run's own files: its plan, its receipts, and the table of what was made.
+RUN_FOLDER = "_export"
+PARTS = "parts"
+_ITEMS = pa.schema([(name, pa.string()) for name in ("dataset_root", "stem", "name", "status", "detail")])
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """An export that can be carried out.
+
+    Attributes
+    ----------
+    request : ExportRequest
+        What was asked for.
+    run : PlannedRun
+        Its frames and shards, in the folder `RUN_FOLDER`.
+    """
+
+    request: ExportRequest
+    run: PlannedRun
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything is written."""
+        return self.run.finished
+
+    @property
+    def left(self) -> list[Assignment]:
+        """The shards that are still to be done."""
+        return self.run.left
+
+    def write(self) -> None:
+        """Put the plan on disk, after removing what an earlier export left where it starts over."""
+        if self.run.fresh:
+            _remove_export(self.request.out)
+        if not self.finished:
+            self.request.out.remove(MANIFEST_FILE)
+        self.run.write()
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else f"{len(self.run.done)} done, {len(self.left)} left"
+        return (
+            f"<export of {self.run.plan.entries} frames as {self.request.form.name} into {self.request.out.url}; "
+            f"shards: {self.run.plan.shards}, {state}>"
+        )
+
+    def text(self) -> str:
+        """Return the plan as lines for people."""
+        values = self.as_dict()
+        rows = {"Data set": values["root"], "Frames": values["frames"], "Format": self.request.form.name}
+        rows |= {"Into": values["out"], "Shards": f"{values['shards']}, of which {values['shards_done']} are done"}
+        return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan in figures, as JSON values."""
+        return {
+            "root": self.request.root.url,
+            "out": self.request.out.url,
+            "frames": self.run.plan.entries,
+            "shards": self.run.plan.shards,
+            "shards_done": len(self.run.done),
+            "finished": self.finished,
+            "settings": dict(self.run.plan.settings),
+        }
+
+
+def run_folder(out: LocalFolder) -> LocalFolder:
+    """Return where an export keeps its own files."""
+    return LocalFolder(os.path.join(out.path, RUN_FOLDER))
+
+
+def make_plan(request: ExportRequest, *, fresh: bool = False, shard_size: int | None = None) -> ExportPlan:
+    """Read the set and decide what is to be done.
+
+    Raises
+    ------
+    NcdbError
+        A set that cannot be used, a folder that holds something else, or an export under other options.
+    """
+    for folder in (request.root, *request.allowed):
+        require_data_root(folder)
+    _check_out(request.out)
+    splits = read_splits([request.split], request.root)
+    inputs = {split.name: split.sha256 for split in splits}
+    place = run_folder(request.out)
+    held = held_plan(place, EXPORT, fresh)
+    if held is not None:
+        run = continued_run(place, EXPORT, held, request.settings(), inputs, shard_size=shard_size)
+        return ExportPlan(request, _still_there(request, run))
+    found, duplicates = entries(splits, Roots.of(request.root, request.allowed))
+    run = new_run(
+        place,
+        EXPORT,
+        request.settings(),
+        inputs,
+        _table(found),
+        shard_size=shard_size,
+        duplicates=duplicates,
+        fresh=fresh,
+    )
+    return ExportPlan(request, run)
+
+
+def _check_out(out: LocalFolder) -> None:
+    if os.path.isfile(out.path):
+        raise ExportError(
+            f"{out.url} is a file; expected a folder: a new one, an empty one, or that of an earlier export"
+        )
+    held = out.list()
+    names = [*held.sizes, *held.folders]
+    if names and RUN_FOLDER not in names:
+        raise ExportError(f"{out.url} holds what is not of an export ({names[0]}, ...); choose a new or empty folder")
+
+
+def _table(found: list[Entry]) -> pa.Table:
+    """Name the files of all frames; what names no frame has no file."""
+    sound = [entry.key for entry in found if entry.status is None]
+    names = dict(zip(sound, file_names(sound), strict=True))
+    rows = [(entry.dataset_root, entry.stem, names.get(entry.key), entry.status, entry.detail) for entry in found]
+    return pa.table(dict(zip(_ITEMS.names, map(list, zip(*rows, strict=True)), strict=True)), schema=_ITEMS)
+
+
+def _still_there(request: ExportRequest, run: PlannedRun) -> PlannedRun:
+    """Do again the shards whose files are gone, and those that had faulty frames, unless these are to be left out."""
+    done: dict[int, Receipt] = {}
+    for shard, receipt in run.done.items():
+        (table,) = read_shards(run.out, [receipt], ["file", "bytes", "status"])
+        rows = table.to_pylist()
+        sound = request.skip_bad or all(row["status"] == "ok" for row in rows)
+        if sound and _files_hold(request, run.out, shard, rows, run.finished):
+            done[shard] = receipt
+    complete = len(done) == run.plan.shards
+    finished = run.finished and complete and MANIFEST_FILE in request.out.list().sizes
+    return replace(run, done=done, finished=finished)
+
+
+def _files_hold(
+    request: ExportRequest, place: Folder, shard: int, rows: list[Mapping[str, Any]], finished: bool
+) -> bool:
+    """Whether the files of a shard are there in full; what went into one file for all is told by that."""
+    written = [row for row in rows if row["file"]]
+    if request.form.container == FILES:
+        sizes = request.out.list(request.form.folder, sizes=True).sizes
+        return all(sizes.get(row["file"]) == row["bytes"] for row in written)
+    if finished and CONTAINER_FILES[request.form.container] in request.out.list().sizes:
+        return True
+    return bool(place.list(PARTS, sizes=True).sizes.get(part_file(shard)) == sum(row["bytes"] for row in written))
+
+
+def part_file(shard: int) -> str:
+    """Name the piece of the common file that a shard makes."""
+    return f"shard-{shard:06d}.part"
+
+
+def _remove_export(out: LocalFolder) -> None:
+    """Remove what an earlier export wrote, and nothing else."""
+    place = run_folder(out)
+    plan = read_plan(place)
+    if plan is None:
+        return
+    out.remove(MANIFEST_FILE)
+    names = {item["name"] for each in plan.assignments() for item in read_items(place, each)}
+    folder = FORMATS[plan.settings["format"]].folder
+    for file in out.list(folder).sizes:
+        if file in names or os.path.splitext(file)[0] in names:
+            out.remove(f"{folder}/{file}")
+    for file in EXPORT_FILES:
+        out.remove(file)
+    for file in place.list(PARTS).sizes:
+        place.remove(f"{PARTS}/{file}")
+    clear(place)

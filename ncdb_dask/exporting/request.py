@@ -1,0 +1,118 @@
+"""What an export is asked to be: the options, checked and with every default resolved."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ncdb_dask.errors import ExportError
+from ncdb_dask.exporting.formats import ARRAY, FORMATS, NOTHING, ORIGINAL, PIXELS, TENSOR, Format
+from ncdb_dask.model.spec import LAYOUTS, ModelSpec
+from ncdb_dask.store.folder import Folder, LocalFolder
+
+# A tool's list file holds one path a line, or several separated by spaces; ncnn2table keeps 255 characters.
+_BREAKS_LISTS = re.compile(r"\s")
+LONGEST_PATH = 255
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is asked for.
+
+    Attributes
+    ----------
+    split : str
+        The calibration set, as given.
+    root : Folder
+        The data set.
+    out : LocalFolder
+        What is written; vendors' tools read local files.
+    allowed : tuple of Folder
+        Further folders in which frames may lie.
+    form : Format
+        With the layout of its tensors resolved.
+    spec : ModelSpec or None
+        The network's, where the format needs one.
+    link : bool
+        Make symbolic links instead of copies.
+    skip_bad : bool
+        Leave out frames that cannot be read, instead of stopping.
+    """
+
+    split: str
+    root: Folder
+    out: LocalFolder
+    allowed: tuple[Folder, ...]
+    form: Format
+    spec: ModelSpec | None
+    link: bool = False
+    skip_bad: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        split: str,
+        root: Folder,
+        out: Folder,
+        allowed: Iterable[Folder] = (),
+        format: str,  # noqa: A002 - the name of the option
+        spec: ModelSpec | None = None,
+        link: bool = False,
+        stack: bool = False,
+        resized: bool = False,
+        layout: str | None = None,
+        skip_bad: bool = False,
+    ) -> "ExportRequest":
+        """Check the options and make a request of them.
+
+        Raises
+        ------
+        ExportError
+            An unknown format, an option that it has not, or a place whose path the tool cannot read.
+        """
+        if format not in FORMATS:
+            raise ExportError(f"format {format!r}: expected one of {', '.join(FORMATS)}")
+        if not isinstance(out, LocalFolder):
+            raise ExportError(f"{out.url}: expected a local folder; the tools that read an export read local files")
+        form = _shaped(FORMATS[format], spec, stack, resized, layout)
+        if link and (form.payload != ORIGINAL or not isinstance(root, LocalFolder)):
+            raise ExportError("link is for --format images from a local data set, whose files can be linked to")
+        if not form.wants_spaces and _BREAKS_LISTS.search(out.path):
+            raise ExportError(
+                f"{out.path!r}: holds a space, where {form.name}'s list would be cut; choose another folder"
+            )
+        return cls(split, root, out, tuple(allowed), form, spec, link, skip_bad)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what shapes the files, as JSON values: an export continues only under the same."""
+        return {
+            "root": self.root.url,
+            "allow_root": [folder.url for folder in self.allowed],
+            "format": self.form.name,
+            "payload": self.form.payload,
+            "container": self.form.container,
+            "layout": self.form.layout,
+            "link": self.link,
+            "model": None if self.spec is None else self.spec.as_dict(),
+        }
+
+
+def _shaped(form: Format, spec: ModelSpec | None, stack: bool, resized: bool, layout: str | None) -> Format:
+    if stack and form.name != "npy":
+        raise ExportError(f"stack is for --format npy; {form.name} has one form")
+    if resized and form.name != "images":
+        raise ExportError("resized is for --format images; the others say by themselves what becomes of a picture")
+    if layout is not None and (layout not in LAYOUTS or form.payload != TENSOR):
+        raise ExportError(f"layout {layout!r}: expected {' or '.join(LAYOUTS)}, for a format of tensors")
+    if resized:
+        form = replace(form, payload=PIXELS, suffix=".png")
+    if form.payload in (TENSOR, PIXELS) and spec is None:
+        raise ExportError(
+            f"format {form.name} needs to know the network's input; give --model-spec model.toml or --model"
+        )
+    if form.payload in (ORIGINAL, NOTHING) or spec is None:
+        return form
+    if form.payload == TENSOR:
+        form = replace(form, layout=layout or form.layout or spec.input.layout)
+    return replace(form, container=ARRAY) if stack else form
