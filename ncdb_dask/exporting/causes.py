@@ -36,7 +36,9 @@ def likely_cause(found: Array, original: bytes, spec: InputSpec) -> str | None:
     """
     pixels = {filter_: resized(original, replace(spec, resize=filter_)) for filter_ in RESIZES}
     for mistakes, wrong in sorted(_wrong_specs(spec), key=lambda pair: len(pair[0])):
-        if mistakes and found.shape == wrong.shape and _alike(found, normalised(pixels[wrong.resize], wrong)):
+        value = normalised(pixels[wrong.resize], wrong)
+        # Bare values tell no shape, and some tools reshape where they should transpose.
+        if mistakes and found.size == value.size and _alike(found.reshape(value.shape), value):
             return " and ".join(mistakes)
     return None
 
