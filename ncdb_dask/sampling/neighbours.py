@@ -34,7 +34,8 @@ def frame_numbers(stems: Iterable[str]) -> Integers:
 
 def _number(stem: str) -> int:
     found = _LAST_NUMBER.search(stem)
-    number = int(found[1]) if found and len(found[1]) < 20 else _NO_NUMBER
+    digits = found[1].lstrip("0") if found else None
+    number = int(digits or 0) if digits is not None and len(digits) < 20 else _NO_NUMBER
     return number if number < 2**62 else _NO_NUMBER
 
 
