@@ -92,7 +92,7 @@ def read_weights(
 
 def _read(name: str) -> str:
     try:
-        with open(os.path.expanduser(name), encoding="utf-8-sig", newline="") as file:
+        with open(os.path.expanduser(name), encoding="utf-8-sig") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise SampleError(
