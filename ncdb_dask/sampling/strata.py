@@ -64,9 +64,10 @@ class DepthBins:
             given = DEFAULT_NAMES if bounds == DEFAULT_EDGES else tuple(map(_range, bounds, bounds[1:]))
         else:
             given = tuple(names)
-        if len(given) != len(bounds) - 1 or len(set(given)) != len(given) or not all(given):
+        if len(given) != len(bounds) - 1 or len({*given, BEYOND}) != len(given) + 1 or not all(given):
             raise SampleError(
-                f"names {','.join(given)}: expected {len(bounds) - 1} different ones, for the bins {text}"
+                f"names {','.join(given)}: expected {len(bounds) - 1} different ones, for the bins {text}; "
+                f"{BEYOND!r} is what lies in none"
             )
         return cls(bounds, given)
 
