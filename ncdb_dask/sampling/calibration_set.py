@@ -125,7 +125,7 @@ def described(request: SampleRequest) -> dict[str, Any]:
         "names": list(request.bins.names),
         "exclude": list(request.exclude),
         "min_gap": request.min_gap,
-        "min_valid": f"{100 * request.eligible.min_share:g}%"
+        "min_valid": f"{float(100 * request.eligible.min_share):g}%"
         if request.eligible.min_share
         else request.eligible.min_pixels,
         "ambiguous": request.eligible.ambiguous,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,12 +127,17 @@ class _Left:
 
 def _ineligible(frames: "pd.DataFrame", rules: Eligibility) -> dict[str, "pd.Series[bool]"]:
     valid, total = frames["valid_pixels"].fillna(0), frames["total_pixels"].fillna(0)
-    found = {"too few valid pixels": (valid < rules.min_pixels) | (valid < rules.min_share * total)}
+    found = {"too few valid pixels": (valid < rules.min_pixels) | _below(valid, rules.min_share, total)}
     if rules.ambiguous != KEEP:
         found["unit of depth in doubt"] = frames["scale_ambiguous"].fillna(False)
     if rules.synthetic != KEEP:
         found["synthetic depth only"] = synthetic_only(frames["depth_variant"])
     return found
+
+
+def _below(valid: "pd.Series[int]", share: Fraction, total: "pd.Series[int]") -> "pd.Series[bool]":
+    """Compare in integers: 7 of 100 pixels are 7 %, and 0.07 * 100 is more than 7."""
+    return valid * share.denominator < total * share.numerator
 
 
 def synthetic_only(variant: "pd.Series[str]") -> "pd.Series[bool]":

@@ -20,6 +20,8 @@ STRATEGIES: Mapping[str, tuple[str, ...]] = {
     "uniform": (),
     "first": (),
 }
+# What frames can be grouped by: a histogram is no value.
+GROUPED_BY = (DEPTH_RANGE, *(field.name for field in SCHEMA if not field.type.num_fields))
 LEAVE_OUT, KEEP, NEAREST = "leave-out", "keep", "nearest"
 
 Weights = str | os.PathLike[str] | Mapping[Any, Any]
@@ -31,7 +33,7 @@ class Eligibility:
 
     Attributes
     ----------
-    min_pixels, min_share : int, float
+    min_pixels, min_share : int, Fraction
         Least valid pixels of the depth map, as a number and as a share of all.
     ambiguous, synthetic : str
         ``keep`` or ``leave-out``: frames whose depth unit is in doubt; frames whose depth variant is synthetic only.
@@ -40,7 +42,7 @@ class Eligibility:
     """
 
     min_pixels: int = 0
-    min_share: float = 0.0
+    min_share: Fraction = Fraction()
     ambiguous: str = LEAVE_OUT
     synthetic: str = KEEP
     beyond: str = LEAVE_OUT
@@ -62,16 +64,18 @@ class Eligibility:
             if value not in known:
                 raise SampleError(f"{name} {value!r}: expected {' or '.join(known)}")
         text = str(min_valid).strip()
-        try:
-            least = float(text.removesuffix("%"))
-        except ValueError:
-            least = -1.0
         percent = text.endswith("%")
-        if not (0 <= least <= 100 if percent else least >= 0 and least.is_integer()):
+        try:
+            number = float(text.removesuffix("%"))
+        except ValueError:
+            number = -1.0
+        if not (0 <= number <= 100 if percent else 0 <= number < 2**53 and number.is_integer()):
             raise SampleError(
                 f"min-valid {min_valid!r}: expected a number of pixels such as 1000, or a share such as 1%"
             )
-        pixels, share = (0, least / 100) if percent else (int(least), 0.0)
+        # As written, in billionths at the finest: 64 bits hold them times the pixels of any frame.
+        share = Fraction(repr(number)).limit_denominator(10**7) / 100 if percent else Fraction()
+        pixels = 0 if percent else int(number)
         return cls(pixels, share, ambiguous, synthetic, beyond)
 
 
@@ -190,8 +194,8 @@ def _fractions(given: str | Sequence[float] | None) -> tuple[Fraction, ...] | No
 
 
 def _columns(given: Sequence[str]) -> tuple[str, ...]:
-    unknown = [name for name in given if name != DEPTH_RANGE and name not in SCHEMA.names]
+    unknown = [name for name in given if name not in GROUPED_BY]
     if unknown or not given or len(set(given)) != len(given):
         found = f"{unknown[0]!r} is no column" if unknown else f"{','.join(given)!r}"
-        raise SampleError(f"by {found}; expected different columns among {DEPTH_RANGE}, {', '.join(SCHEMA.names)}")
+        raise SampleError(f"by {found}; expected different columns among {', '.join(GROUPED_BY)}")
     return tuple(given)
