@@ -21,6 +21,7 @@ MOST_COMPARED = 20_000
 _PAIRS_AT_ONCE = 2**22
 _LAST_NUMBER = re.compile(r"([0-9]+)[^0-9]*$")
 _NO_NUMBER = -1
+_MOST = 2**62
 
 Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -36,7 +37,7 @@ def _number(stem: str) -> int:
     found = _LAST_NUMBER.search(stem)
     digits = found[1].lstrip("0") if found else None
     number = int(digits or 0) if digits is not None and len(digits) < 20 else _NO_NUMBER
-    return number if number < 2**62 else _NO_NUMBER
+    return number if number < _MOST else _NO_NUMBER
 
 
 def thinned(recordings: Integers, numbers: Integers, priority: Priorities, gap: int) -> Mask:
@@ -80,6 +81,7 @@ def _reach(
 ) -> tuple[Integers, Integers]:
     """Return, for each frame, the range of the (sorted) others that are nearer than `gap`."""
     start, stop = np.zeros(len(numbers), dtype=np.int64), np.zeros(len(numbers), dtype=np.int64)
+    gap = min(gap, _MOST)  # all of a recording, and a sum that 64 bits hold
     frames = np.argsort(recordings, kind="stable")
     for rows in np.split(frames, np.flatnonzero(np.diff(recordings[frames])) + 1):
         if not len(rows):

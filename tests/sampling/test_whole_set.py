@@ -522,3 +522,8 @@ def test_any_other_column_can_be_crossed(name, scan):
 def test_a_histogram_is_no_column_to_cross(scan):
     with pytest.raises(SampleError, match="by 'depth_hist' is no column"):
         ncdb_dask.sample(scan, size=24, strategy="balanced", by="depth_hist")
+
+
+def test_a_huge_gap_leaves_one_frame_a_recording(scan):
+    chosen = ncdb_dask.sample(scan, size=12, strategy="random", min_gap=10**20)
+    assert len({scene for scene, _ in chosen.keys}) == 12
