@@ -8,12 +8,14 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-def wasserstein(first: Floats, second: Floats) -> float:
-    """Return the Wasserstein-1 (earth mover's) distance of two samples, in their unit.
+def wasserstein(first: Floats, second: Floats) -> float | None:
+    """Return the Wasserstein-1 (earth mover's) distance of two samples, in their unit; None where one is empty.
 
     The area between the two cumulative distributions (Vallender, 1974): by how much a value must be moved on average
     to turn one sample into the other.
     """
+    if not (len(first) and len(second)):
+        return None
     # Stable, because that is quick for what is sorted already: one population meets many samples.
     first, second = np.sort(first, kind="stable"), np.sort(second, kind="stable")
     values = np.sort(np.concatenate([first, second]), kind="stable")

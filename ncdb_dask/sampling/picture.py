@@ -36,7 +36,8 @@ def set_picture(chosen: CalibrationSet) -> bytes:
     _shares(axes[1, 2], "Lighting", _by_size(report.lighting))
     moved = report.distances["mean_depth"]
     how = f", {report.settings['strategy']}, seed {report.settings['seed']}" if "strategy" in report.settings else ""
-    figure.suptitle(f"{report.split}{how}: mean depth {moved.value:.2f} m from the data set", fontsize=16)
+    apart = "" if moved.value is None else f": mean depth {moved.value:.2f} m from the data set"
+    figure.suptitle(f"{report.split}{how}{apart}", fontsize=16)
     return as_png(figure)
 
 

@@ -123,4 +123,6 @@ class SampleReport:
 
 def _distance(name: str, distance: Distance) -> str:
     title, unit = UNITS[name]
-    return f"{title:<13} {distance.value:.3f}{unit}  (random {distance.random_median:.3f}, {distance.random_worst:.3f})"
+    known = distance.random_median is not None  # no random sets of more frames than the data set has
+    beside = f"  (random {distance.random_median:.3f}, {distance.random_worst:.3f})" if known else ""
+    return f"{title:<13} {distance.value:.3f}{unit}{beside}"

@@ -34,6 +34,8 @@ def test_equal_samples_are_at_zero_and_a_shift_is_the_distance(values, times, sh
 
 
 def test_wasserstein_by_hand():
+    assert wasserstein(floats([]), floats([1])) is None
+    assert wasserstein(floats([1]), floats([])) is None
     assert wasserstein(floats([0, 1, 3]), floats([5, 6, 8])) == pytest.approx(5)
     assert wasserstein(floats([0, 10]), floats([0])) == pytest.approx(5)
 
