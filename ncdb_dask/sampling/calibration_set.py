@@ -74,7 +74,7 @@ def measured_set(table: ScanTable, entries: Sequence[Entry], request: SampleRequ
         As for `sample_set`; also where no frame of the set is known.
     """
     excluded, pool = _prepared(table, request, thin=False)
-    keys = zip(pool.frames["dataset_root"], pool.frames["filename"], strict=True)
+    keys = zip(pool.frames["dataset_root"].tolist(), pool.frames["filename"].tolist(), strict=True)
     ok = (pool.frames["status"] == "ok").to_numpy(dtype=bool)
     row_of = {key: row for row, key in enumerate(keys) if ok[row]}
     found = [row_of.get(entry.key) for entry in entries]
@@ -112,7 +112,7 @@ def _ranges(pool: Pool, rows: Rows, request: SampleRequest) -> tuple[Stratum, ..
 def _made(pool: Pool, rows: Rows, report: SampleReport) -> CalibrationSet:
     names = (*report.settings["names"], BEYOND)
     chosen = pool.frames.iloc[rows]
-    keys = tuple(zip(chosen["dataset_root"], chosen["filename"], strict=True))
+    keys = tuple(zip(chosen["dataset_root"].tolist(), chosen["filename"].tolist(), strict=True))
     depth = pool.frames["mean_depth"].to_numpy(dtype=float, na_value=math.nan)
     ranges = tuple(names[code] for code in pool.depth_range[rows])
     return CalibrationSet(keys, report, rows, ranges, (depth[pool.population], depth[rows]))

@@ -58,7 +58,7 @@ class Excluded:
 
     def among(self, frames: "pd.DataFrame") -> Mask:
         """Say which rows are frames to keep out, and remember what these look like."""
-        pairs = zip(frames["dataset_root"], frames["filename"], strict=True)
+        pairs = zip(frames["dataset_root"].tolist(), frames["filename"].tolist(), strict=True)
         named = np.fromiter((pair in self.keys for pair in pairs), dtype=bool, count=len(frames))
         if self.keys:
             pictures = frames.loc[named, "phash"].dropna()

@@ -98,7 +98,7 @@ def make_pool(frames: "pd.DataFrame", request: SampleRequest, excluded: Excluded
     near = np.zeros(len(frames), dtype=bool)
     same = near.copy()
     members = frames.iloc[population]
-    keys = list(zip(members["dataset_root"], members["filename"], strict=True))
+    keys = list(zip(members["dataset_root"].tolist(), members["filename"].tolist(), strict=True))
     priority = priorities(request.seed, keys)
     if excluded.keys and len(population):
         same[population] = excluded.pictured(members)
