@@ -12,7 +12,7 @@ demo: .venv/demo/.done
 	.venv/demo/bin/ncdb-dask scan demo/tree demo/scan --split train_split.json --split val_split.json
 
 test: check .venv/stages/.done
-	.venv/stages/bin/python -m pytest -p no:cacheprovider -q tests/dataset tests/scanning tests/store
+	.venv/stages/bin/python -m pytest -p no:cacheprovider -q tests/dataset tests/model tests/scanning tests/store
 	.venv/test/bin/coverage erase
 	.venv/test/bin/coverage run -m pytest $(PYTEST_ARGS)
 	.venv/test/bin/coverage combine --quiet
@@ -37,7 +37,7 @@ check: .venv/test/.done
 # What the stages need, and no Dask: they must run without it.
 .venv/stages/.done: pyproject.toml constraints.txt
 	$(call environment,stages)
-	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow fsspec pytest pytest-timeout hypothesis
+	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow onnx fsspec pytest pytest-timeout hypothesis
 	.venv/stages/bin/pip install $(PIP_FLAGS) --no-deps $(EDITABLE) .
 	touch $@
 

@@ -13,8 +13,8 @@ from ncdb_dask.exporting.manifest import read_manifest
 from ncdb_dask.exporting.plan import ExportPlan, make_plan
 from ncdb_dask.exporting.request import ExportRequest
 from ncdb_dask.exporting.verify import Verification, chunks, job_of, verified
-from ncdb_dask.model.graph import checked_with_graph
-from ncdb_dask.model.spec import ModelSpec, beside, read_spec
+from ncdb_dask.model.graph import check_graph
+from ncdb_dask.model.spec import ModelSpec, find_spec, read_spec
 from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
 from ncdb_dask.runtime.fanout import RESUMABLE, run_shards
 from ncdb_dask.runtime.stream import ordered_stream
@@ -219,4 +219,4 @@ def verify_export(
 def _spec(model_spec: Location | None, model: Location | None) -> ModelSpec | None:
     if model is None:
         return None if model_spec is None else read_spec(model_spec)
-    return checked_with_graph(read_spec(model_spec or beside(model)), model)
+    return check_graph(model, read_spec(find_spec(model, model_spec)))

@@ -1,6 +1,12 @@
-"""Opening and decoding RGB images: PNG or JPEG files that are in memory."""
+"""Opening and decoding RGB images: one way for the scan, calibration, export and evaluation.
+
+EXIF orientation is not applied. The depth map belongs to the stored pixels, not to a turned copy of them, and the
+loader that the networks were trained with (Pillow's `Image.open`) does not turn pictures either.
+"""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -9,15 +15,65 @@ from ncdb_dask.dataset.png import beginning, check_pixels, decoding, read_header
 from ncdb_dask.errors import DataFault
 
 
-def open_image(data: bytes) -> Image.Image:
-    """Open a picture, which reads its header only; the size is checked before memory is taken.
+def decode_rgb(data: bytes) -> Image.Image:
+    """Decode a PNG or JPEG file from memory to 8-bit RGB.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB, in the orientation in which the pixels are stored. Alpha is dropped and not blended, a palette is
+        expanded, grey is repeated in all three channels, and 16 bits give their upper 8.
 
     Raises
     ------
     DataFault
-        ``unreadable_image`` where it is no PNG or JPEG, or claims too many pixels. What else Pillow raises is for
-        `ncdb_dask.dataset.png.decoding` around the whole use of the picture.
+        ``unreadable_image`` where it does not decode.
+    OSError
+        Where memory runs out.
     """
+    with opened(data) as image:
+        return simplified(image).convert("RGB")
+
+
+@contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """Open a picture, which reads its header only; the size is checked before memory is taken.
+
+    Yields
+    ------
+    PIL.Image.Image
+        Of any mode. Whatever is raised while it is open becomes a fault of the picture.
+
+    Raises
+    ------
+    DataFault
+        ``unreadable_image``, as for `decode_rgb`.
+    """
+    with decoding("unreadable_image"), whole_files_only, _open(data) as image:
+        yield image
+
+
+def simplified(image: Image.Image) -> Image.Image:
+    """Resolve the modes that Pillow's own conversions would spoil; all others are returned as they are.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode L for 16-bit grey (its upper 8 bits), mode RGBA for a palette.
+    """
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clamp at 255 instead of scaling it
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "P":  # by way of RGBA, because Pillow warns about palettes that hold transparency
+        return image.convert("RGBA")
+    return image
+
+
+def _open(data: bytes) -> Image.Image:
     claimed = read_header(data)
     if claimed is not None:
         check_pixels("unreadable_image", claimed.width, claimed.height)
@@ -27,27 +83,3 @@ def open_image(data: bytes) -> Image.Image:
         raise DataFault("unreadable_image", f"is no PNG or JPEG ({beginning(data)})") from error
     check_pixels("unreadable_image", *image.size)
     return image
-
-
-def decode_rgb(data: bytes) -> Image.Image:
-    """Decode a picture to mode RGB: alpha is dropped, palettes are expanded, grey is repeated.
-
-    An orientation that a camera left in the EXIF block is not applied: the depth map belongs to the pixels as they
-    are stored, and the loaders that networks are trained with do not apply it either.
-
-    Raises
-    ------
-    DataFault
-        ``unreadable_image`` where it does not decode.
-    """
-    with decoding("unreadable_image"), whole_files_only, open_image(data) as image:
-        return as_rgb(image)
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Convert an open picture to mode RGB; see `decode_rgb`."""
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clamp at 255 instead of scaling it
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode == "P":  # by way of RGBA, because Pillow warns about palettes that hold transparency
-        image = image.convert("RGBA")
-    return image.convert("RGB")

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncdb_dask.model.preprocess import normalised, resized
-from ncdb_dask.model.spec import CHANNELS, LAYOUTS, RESIZES, InputSpec, Triple
+from ncdb_dask.model.preprocess import FILTERS, normalised, resized
+from ncdb_dask.model.spec import InputSpec
 
 Array = npt.NDArray[Any]
+Triple = tuple[float, float, float]
 # The statistics of ImageNet's training images in units of 0 to 1: what "normalised" means where nothing is said.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Of the range of the values: float16 keeps 2^-11, an 8-bit resize of another library differs by a level or two (1/255).
@@ -34,7 +35,7 @@ def likely_cause(found: Array, original: bytes, spec: InputSpec) -> str | None:
     spec : InputSpec
         What the network takes; `found` should be ``preprocess(original, spec)``.
     """
-    pixels = {filter_: resized(original, replace(spec, resize=filter_)) for filter_ in RESIZES}
+    pixels = {filter_: resized(original, replace(spec, resize=filter_)) for filter_ in FILTERS}
     for mistakes, wrong in sorted(_wrong_specs(spec), key=lambda pair: len(pair[0])):
         value = normalised(pixels[wrong.resize], wrong)
         # Bare values tell no shape, and some tools reshape where they should transpose.
@@ -45,7 +46,7 @@ def likely_cause(found: Array, original: bytes, spec: InputSpec) -> str | None:
 
 def pixel_cause(found: Array, original: bytes, spec: InputSpec) -> str | None:
     """As `likely_cause`, for pictures of shape (height, width, 3) that the tool normalises by itself."""
-    for filter_ in RESIZES:
+    for filter_ in FILTERS:
         pixels = resized(original, replace(spec, resize=filter_))
         filtered = [] if filter_ == spec.resize else [f"resized with {filter_} instead of {spec.resize}"]
         for mistakes, value in ((filtered, pixels), ([*filtered, "red and blue swapped"], pixels[..., ::-1])):
@@ -57,7 +58,7 @@ def pixel_cause(found: Array, original: bytes, spec: InputSpec) -> str | None:
 def _wrong_specs(spec: InputSpec) -> Iterator[tuple[tuple[str, ...], InputSpec]]:
     """Yield every combination of right and wrong steps as the input that it makes, with the mistakes in words."""
     for filter_, colours, (scaled, factor), (norm, mean, std), layout in product(
-        RESIZES, CHANNELS, _scalings(spec), _normalisations(spec), LAYOUTS
+        FILTERS, ("rgb", "bgr"), _scalings(spec), _normalisations(spec), ("nchw", "nhwc")
     ):
         mistakes = (
             "" if filter_ == spec.resize else f"resized with {filter_} instead of {spec.resize}",

@@ -7,12 +7,13 @@ from typing import Any
 
 from ncdb_dask.errors import ExportError
 from ncdb_dask.exporting.formats import ARRAY, FORMATS, NOTHING, ORIGINAL, PIXELS, TENSOR, Format
-from ncdb_dask.model.spec import LAYOUTS, ModelSpec
+from ncdb_dask.model.spec import ModelSpec
 from ncdb_dask.store.folder import Folder, LocalFolder
 
 # A tool's list file holds one path a line, or several separated by spaces; ncnn2table keeps 255 characters.
 _BREAKS_LISTS = re.compile(r"\s")
 LONGEST_PATH = 255
+LAYOUTS = ("nchw", "nhwc")
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What the tools must know of a network: its input, its output and how it is evaluated."""
+"""The network as files describe it: the model file, the ONNX graph, and what a picture becomes before it enters."""

@@ -1,84 +1,156 @@
-"""Checking a model file against the ONNX graph that it describes."""
+"""The ONNX graph against its model file: names, types and shapes, before a long run finds out."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ncdb_dask.errors import SpecError
-from ncdb_dask.model.spec import ModelSpec
+from ncdb_dask.model.spec import InputSpec, ModelSpec
+from ncdb_dask.model.values import quoted
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ValueInfoProto
 
+Shape = Sequence[int | str]  # a dimension without a fixed size is its name
 
-def checked_with_graph(spec: ModelSpec, model: str | os.PathLike[str]) -> ModelSpec:
-    """Check that a spec fits an ONNX file, and return it with the names of input and output filled in.
+
+def check_graph(model: str | os.PathLike[str], spec: ModelSpec) -> ModelSpec:
+    """Check that a network takes what its model file describes.
 
     Parameters
     ----------
-    spec : ModelSpec
-        What the model file says.
     model : path
-        The ONNX file; weights outside of it are not read.
+        The ONNX file; weights that it keeps in other files are not read.
+    spec : ModelSpec
+        Its model file.
+
+    Returns
+    -------
+    ModelSpec
+        With the names of input and output filled in where the file left them to the graph.
 
     Raises
     ------
     SpecError
-        A file that is no ONNX, or a graph whose input or output is another.
+        Where the file is no ONNX, a name is not in the graph or not the only one, or type or shape of the input differ.
+        Dimensions without a fixed size fit anything.
     """
-    graph = _read(model)
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = {value.name: value for value in graph.input if value.name not in weights}
-    outputs = {value.name: value for value in graph.output}
-    wanted = spec.output.name if isinstance(spec.output.name, tuple) else (spec.output.name,)
-    names = tuple(_the_one(model, "output", outputs, name) for name in wanted)
-    name = _the_one(model, "input", inputs, spec.input.name)
-    _check_input(model, inputs[name], spec)
-    output = replace(spec.output, name=(names[0], names[1]) if len(names) == 2 else names[0])
-    return replace(spec, input=replace(spec.input, name=name), output=output)
+    path = os.fspath(model)
+    graph = _load(path)
+    try:
+        port = _input(graph, spec.input.name)
+        _check_type(port)
+        _check_shape(port, spec.input)
+        outputs = _output_names(graph, spec.output.name)
+    except ValueError as error:
+        raise SpecError(f"{path}: {error}") from error
+    return replace(spec, input=replace(spec.input, name=port.name), output=replace(spec.output, name=outputs))
 
 
-def _read(model: str | os.PathLike[str]) -> "GraphProto":
+def _load(path: str) -> "GraphProto":
     import onnx
-    from google.protobuf.message import DecodeError
 
     try:
-        loaded = onnx.load(os.fspath(model), load_external_data=False)
+        data = Path(path).read_bytes()
     except OSError as error:
-        raise SpecError(f"{model}: cannot be read ({error.strerror or error})") from error
-    except (DecodeError, ValueError) as error:
-        raise SpecError(f"{model}: is no ONNX file ({error})") from error
-    if not loaded.graph.output:
-        raise SpecError(f"{model}: is no ONNX file, or one without an output")
-    return loaded.graph
+        raise SpecError(f"{path}: cannot be read ({error.strerror or error}); expected an ONNX file") from error
+    try:
+        graph = onnx.load_model_from_string(data, format="protobuf").graph
+    except Exception as error:  # protobuf has its own kinds; the bytes are in memory, so it is their fault
+        raise SpecError(f"{path}: is no ONNX file ({str(error) or type(error).__name__})") from error
+    if not graph.output:  # an empty file is a valid message without content
+        raise SpecError(f"{path}: is no ONNX file of a network (its graph has no outputs)")
+    return graph
 
 
-def _the_one(model: object, what: str, found: "dict[str, ValueInfoProto]", name: str | None) -> str:
-    listed = ", ".join(found)
-    if name is None and len(found) != 1:
-        raise SpecError(f"{model}: has {len(found)} {what}s ({listed}); say which with name in [{what}]")
-    if name is not None and name not in found:
-        raise SpecError(f"{model}: has no {what} {name!r}; expected one of {listed}")
-    return name or next(iter(found))
+def _input(graph: "GraphProto", name: str | None) -> "ValueInfoProto":
+    """Return the graph's input; older files list weights among the inputs."""
+    weights = {tensor.name for tensor in (*graph.initializer, *(one.values for one in graph.sparse_initializer))}
+    inputs: dict[str, ValueInfoProto] = {port.name: port for port in graph.input if port.name not in weights}
+    if not inputs:
+        raise ValueError("the graph has no input")
+    if name is not None and name not in inputs:
+        raise ValueError(f"the graph has no input {quoted(name)}; [input] name can be {_listed(inputs)}")
+    if len(inputs) > 1:
+        raise ValueError(f"the graph has {len(inputs)} inputs ({_listed(inputs)}); expected one, the picture")
+    return next(iter(inputs.values()))
 
 
-def _check_input(model: object, value: "ValueInfoProto", spec: ModelSpec) -> None:
-    from onnx import TensorProto
+def _output_names(graph: "GraphProto", names: tuple[str, ...]) -> tuple[str, ...]:
+    known = [port.name for port in graph.output]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"the graph has no output {quoted(name)}; [output] name can be {_listed(known)}")
+    if not names and len(known) > 1:
+        raise ValueError(
+            f"the graph has {len(known)} outputs; say which is the depth: [output] name = {_listed(known)}"
+        )
+    return names or tuple(known)
 
-    tensor = value.type.tensor_type
-    if tensor.elem_type != TensorProto.FLOAT:
-        kind = TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise SpecError(f"{model}: input {value.name!r} is of type {kind}; expected float (32 bits)")
-    shape = [axis.dim_value or None for axis in tensor.shape.dim]  # None is any size
-    text = " x ".join(str(size or "?") for size in shape)
-    section = spec.input
-    if _fits(shape, section.shape):
+
+def _check_type(port: "ValueInfoProto") -> None:
+    import onnx
+
+    if port.type.WhichOneof("value") != "tensor_type":
+        raise ValueError(f"the input {quoted(port.name)} is no tensor")
+    found = port.type.tensor_type.elem_type
+    if found != onnx.TensorProto.FLOAT:
+        kind = onnx.TensorProto.DataType.Name(found).lower()
+        raise ValueError(
+            f"the input {quoted(port.name)} is {kind}; expected float32: export the network with a float input"
+        )
+
+
+def _check_shape(port: "ValueInfoProto", spec: InputSpec) -> None:
+    if not port.type.tensor_type.HasField("shape"):  # nothing is known of it, not even how many dimensions
         return
-    other = replace(section, layout="nhwc" if section.layout == "nchw" else "nchw")
-    hint = f"; layout {other.layout!r} would fit" if _fits(shape, other.shape) else ""
-    wanted = " x ".join(map(str, (1, *section.shape)))
-    raise SpecError(f"{model}: input {value.name!r} is {text}, the model file says {wanted} ({section.layout}){hint}")
+    # Some exporters write -1 or 0 where a size is left open.
+    shape = [
+        size.dim_value if size.dim_value > 0 else size.dim_param or "?" for size in port.type.tensor_type.shape.dim
+    ]
+    expected = _expected(spec.layout, spec.height, spec.width)
+    if _fits(shape, expected):
+        return
+    wanted = f"layout = {quoted(spec.layout)}, width = {spec.width}, height = {spec.height}"
+    raise ValueError(
+        f"the input {quoted(port.name)} has the shape {_written(shape)}, but the model file describes "
+        f"{_written(expected)} ({wanted}); {_advice(shape, spec)}"
+    )
 
 
-def _fits(shape: list[int | None], wanted: tuple[int, int, int]) -> bool:
-    return len(shape) == 4 and all(size in (None, want) for size, want in zip(shape[1:], wanted, strict=True))
+def _advice(shape: Shape, spec: InputSpec) -> str:
+    """Say which values of the model file would fit, or else what the graph should be."""
+    if len(shape) != 4:
+        return "expected 4 dimensions: batch, channels, height and width"
+    if isinstance(shape[0], int) and shape[0] != 1:
+        return "export the network with a batch of 1, or with one of no fixed size"
+    own, other = ("nchw", "nhwc") if spec.layout == "nchw" else ("nhwc", "nchw")
+    if _fits(shape, _expected(other, spec.height, spec.width)):
+        return f"height and width fit, but look like layout = {quoted(other)}"
+    for layout in (own, other):
+        found = shape[2:] if layout == "nchw" else shape[1:3]
+        height = found[0] if isinstance(found[0], int) else spec.height
+        width = found[1] if isinstance(found[1], int) else spec.width
+        if _fits(shape, _expected(layout, height, width)):
+            return f"layout = {quoted(layout)}, width = {width}, height = {height} would fit"
+    return "expected a batch of 1 with 3 channels"
+
+
+def _expected(layout: str, height: int, width: int) -> Shape:
+    return (1, 3, height, width) if layout == "nchw" else (1, height, width, 3)
+
+
+def _fits(shape: Shape, expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(
+        isinstance(found, str) or found == want for found, want in zip(shape, expected, strict=True)
+    )
+
+
+def _written(shape: Shape) -> str:
+    return " x ".join(map(str, shape)) or "of a single number"
+
+
+def _listed(names: Sequence[str] | dict[str, "ValueInfoProto"]) -> str:
+    return " or ".join(map(quoted, names))

@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ncdb_dask.dataset.image import as_rgb, open_image
-from ncdb_dask.dataset.png import decoding, whole_files_only
+from ncdb_dask.dataset.image import opened, simplified
 
 # Exposure meters aim a scene at 18 % grey, which sRGB (IEC 61966-2-1) encodes as 118. A mean one stop below that
 # (9 %, encoded 85) is a scene that the camera could not expose for: dusk; two stops below (4.5 %, encoded 60): night.
@@ -62,7 +61,7 @@ def read_image_header(data: bytes) -> ImageHeader:
     DataFault
         ``unreadable_image`` where they do not begin a picture.
     """
-    with decoding("unreadable_image"), whole_files_only, open_image(data) as image:
+    with opened(data) as image:
         return ImageHeader(image.mode, *image.size)
 
 
@@ -74,10 +73,14 @@ def image_stats(data: bytes) -> tuple[ImageHeader, ImageStats]:
     DataFault
         ``unreadable_image`` where it does not decode.
     """
-    with decoding("unreadable_image"), whole_files_only, open_image(data) as image:
+    with opened(data) as image:
         header = ImageHeader(image.mode, *image.size)
-        luma = image.convert("L") if image.mode in ("RGB", "L") else as_rgb(image).convert("L")
+        luma = _luma(simplified(image))
     return header, luma_stats(luma)
+
+
+def _luma(image: Image.Image) -> Image.Image:
+    return image.convert("L") if image.mode in ("RGB", "L") else image.convert("RGB").convert("L")
 
 
 def luma_stats(luma: Image.Image) -> ImageStats:
