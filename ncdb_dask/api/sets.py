@@ -169,7 +169,7 @@ def sample_report(
     request = SampleRequest.of(bins=bins, names=names, exclude=exclude, min_gap=min_gap, strategy="random")
     table = _table(scan, root, storage_options)
     with reported(table.folder, "read"):
-        found, _ = entries(read_splits([os.fspath(split)], table.root), table.roots)
+        found, _ = entries(read_splits([os.fspath(split)], table.root, table.options), table.roots)
         measured = measured_set(table, found, request, os.path.basename(os.fspath(split)))
     drawn = _pictures(table, measured, picture is not None, contact_sheet is not None, on_frame)
     for target, data in zip(

@@ -92,7 +92,7 @@ def measured_set(table: ScanTable, entries: Sequence[Entry], request: SampleRequ
 
 
 def _prepared(table: ScanTable, request: SampleRequest, thin: bool = True) -> tuple[Excluded, Pool]:
-    excluded = Excluded.read(request.exclude, table.root, table.roots)
+    excluded = Excluded.read(request.exclude, table.root, table.roots, table.options)
     extra = [column for column in request.by if column != DEPTH_RANGE]
     frames = table.columns([*COLUMNS, *extra, *(["phash"] if excluded.keys else [])])
     return excluded, make_pool(frames, request, excluded, thin)

@@ -1,8 +1,8 @@
 """The frames that are kept out of a calibration set, such as those of the validation split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,8 +42,8 @@ class Excluded:
     _hashes: neighbours.Hashes = field(default_factory=lambda: np.empty(0, dtype=np.uint64), repr=False)
 
     @classmethod
-    def read(cls, names: Sequence[str], root: Folder, roots: Roots) -> "Excluded":
-        """Read split files, looked for as given and then under the root.
+    def read(cls, names: Sequence[str], root: Folder, roots: Roots, options: Mapping[str, Any]) -> "Excluded":
+        """Read split files, looked for as given and then under the root; `options` are fsspec's for URLs.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class Excluded:
         """
         if not names:
             return cls()
-        found, _ = entries(read_splits(names, root), roots)
+        found, _ = entries(read_splits(names, root, options), roots)
         sound = [entry for entry in found if entry.status is None]
         return cls(tuple(names), frozenset(entry.key for entry in sound), len(found) - len(sound))
 
