@@ -10,7 +10,7 @@ from ncdb_dask.dataset.split_file import read_splits
 from ncdb_dask.sampling.calibration_set import CalibrationSet, measured_set, sample_set
 from ncdb_dask.sampling.contact_sheet import OnFrame, no_one
 from ncdb_dask.sampling.contact_sheet import contact_sheet as draw_sheet
-from ncdb_dask.sampling.files import SHEET_SUFFIX, SetFiles
+from ncdb_dask.sampling.files import PICTURE_SUFFIX, SHEET_SUFFIX, SetFiles
 from ncdb_dask.sampling.request import SampleRequest, Weights
 from ncdb_dask.sampling.scanned import ScanTable
 from ncdb_dask.store.folder import open_folder, reported
@@ -193,7 +193,7 @@ def _pictures(
     if picture:
         from ncdb_dask.sampling.picture import set_picture  # matplotlib takes a second to import
 
-        drawn[".png"] = set_picture(chosen)
+        drawn[PICTURE_SUFFIX] = set_picture(chosen)
     if contact_sheet:
         drawn[SHEET_SUFFIX] = draw_sheet(table, chosen, on_frame)
     return drawn

@@ -5,12 +5,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling.calibration_set import CalibrationSet
 from ncdb_dask.store.folder import Folder, open_folder, reported
 
-SHEET_SUFFIX = ".sheet.png"
+PICTURE_SUFFIX, SHEET_SUFFIX = ".png", ".sheet.png"
 
 
 @dataclass(frozen=True)
@@ -62,22 +63,31 @@ class SetFiles:
             Where the split is someone's own.
         """
         with reported(self.folder, "read"):
-            try:
-                existing = self.folder.read(self.split)
-            except (FileNotFoundError, NotADirectoryError):
-                return
-            try:
-                ours = json.loads(self.folder.read(self.report))["sha256"]
-            except (OSError, ValueError, KeyError, TypeError):
-                ours = None
-        if not overwrite and ours != hashlib.sha256(existing).hexdigest():
+            existing = self._existing()
+        if existing is not None and not overwrite and self._own_report(existing) is None:
             raise SampleError(
                 f"{self.folder.url}/{self.split} exists and is no set that was chosen here; "
                 "choose another name, or give --overwrite"
             )
 
+    def _existing(self) -> bytes | None:
+        try:
+            return self.folder.read(self.split)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _own_report(self, split: bytes) -> dict[str, Any] | None:
+        """Return the report beside a split, if that was chosen here and is unchanged."""
+        try:
+            report: dict[str, Any] = json.loads(self.folder.read(self.report))
+            return report if report["sha256"] == hashlib.sha256(split).hexdigest() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def write(self, chosen: CalibrationSet, pictures: Mapping[str, bytes]) -> dict[str, str]:
         """Write the set; `pictures` are PNGs by suffix. Returns where everything is.
+
+        An earlier set is gone first, with its pictures: a failure leaves no split beside another one's report.
 
         Raises
         ------
@@ -85,10 +95,16 @@ class SetFiles:
             Where the folder cannot be written.
         """
         split = (json.dumps(chosen.items(), indent=1) + "\n").encode()
-        document = {**chosen.report.as_dict(), "sha256": hashlib.sha256(split).hexdigest()}
         named = {self.stem + suffix: data for suffix, data in pictures.items()}
+        document = {**chosen.report.as_dict(), "pictures": list(named), "sha256": hashlib.sha256(split).hexdigest()}
         report = (json.dumps(document, indent=1) + "\n").encode()
         with reported(self.folder, "write"):
+            existing = self._existing()
+            if existing is not None:
+                own = self._own_report(existing) or {}
+                drawn = {self.stem + suffix for suffix in (PICTURE_SUFFIX, SHEET_SUFFIX)} & set(own.get("pictures", ()))
+                for name in (self.split, *(drawn - set(named))):
+                    self.folder.remove(name)
             for name, data in {**named, self.report: report, self.split: split}.items():
                 self.folder.write(name, data)
         return {name: f"{self.folder.url}/{name}" for name in (self.split, self.report, *named)}

@@ -1,0 +1,177 @@
+"""A set on disk: whole or not at all, and nobody's file replaced."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from helpers.folders import InterruptedFolder
+from helpers.scans import forge, row
+from helpers.trees import write_tree
+
+import ncdb_dask
+from ncdb_dask.dataset.split import Roots, entries
+from ncdb_dask.dataset.split_file import parse_split
+from ncdb_dask.errors import SampleError, StorageError
+from ncdb_dask.sampling.files import SetFiles
+from ncdb_dask.store.folder import LocalFolder
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory) -> Path:
+    rows = [row("a" if n % 2 else "b", f"{n // 2:010d}", 0.5 + n / 3) for n in range(60)]
+    return forge(tmp_path_factory.mktemp("forged") / "scan", rows)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def write(scan: Path, target: Path, **options):
+    return ncdb_dask.sample(scan, target, **{"size": 12, "picture": False, **options})
+
+
+def test_the_split_is_the_guides_form_and_the_stems_stay_text(scan, tmp_path):
+    chosen = write(scan, tmp_path / "set.json")
+    items = json.loads((tmp_path / "set.json").read_text())
+    assert [(item["dataset_root"], item["new_filename"]) for item in items] == list(chosen.keys)
+    assert all(item.keys() == {"dataset_root", "new_filename"} for item in items)
+    assert all(isinstance(item["new_filename"], str) and len(item["new_filename"]) == 10 for item in items)
+    assert names(tmp_path) == {"set.json", "set.report.json"}
+
+
+def test_equal_stems_of_two_scenes_are_two_frames(scan, tmp_path):
+    write(scan, tmp_path / "set.json", size=60, strategy="first")
+    split = parse_split((tmp_path / "set.json").read_bytes(), "set.json")
+    found, duplicates = entries([split], Roots.of(LocalFolder("/nowhere")))
+    assert (len({entry.key for entry in found}), len({entry.stem for entry in found}), duplicates) == (60, 30, 0)
+
+
+def test_the_set_is_a_split_that_scans(tmp_path):
+    write_tree(tmp_path / "data", 12)
+    ncdb_dask.scan(tmp_path / "data", tmp_path / "scan")
+    chosen = ncdb_dask.sample(tmp_path / "scan", tmp_path / "set.json", size=5, strategy="random", picture=False)
+    ncdb_dask.scan(tmp_path / "data", tmp_path / "again", split=str(tmp_path / "set.json"))
+    again = ncdb_dask.read_scan(tmp_path / "again")
+    assert list(zip(again["dataset_root"], again["filename"], strict=True)) == list(chosen.keys)
+    assert list(again["status"]) == ["ok"] * 5
+
+
+def test_the_report_knows_the_split(scan, tmp_path):
+    chosen = write(scan, tmp_path / "set.json")
+    report = json.loads((tmp_path / "set.report.json").read_text())
+    assert report["sha256"] == hashlib.sha256((tmp_path / "set.json").read_bytes()).hexdigest()
+    assert report["split"] == "set.json"
+    assert report["scan"] == str(scan)
+    assert report["size"] == 12
+    assert report["strata"] == [stratum.as_dict() for stratum in chosen.report.strata]
+
+
+def test_without_a_name_nothing_is_written(scan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in scan.rglob("*")}
+    ncdb_dask.sample(scan, size=3)
+    assert names(tmp_path) == set()
+    assert {path: path.stat().st_mtime_ns for path in scan.rglob("*")} == before
+
+
+def test_the_split_comes_last_and_a_failure_before_it_leaves_none(scan, tmp_path):
+    chosen = ncdb_dask.sample(scan, size=3)
+    pictures = {".png": b"one", ".sheet.png": b"two"}
+    order = ["set.png", "set.sheet.png", "set.report.json", "set.json"]
+    for done in range(4):
+        folder = tmp_path / str(done)
+        folder.mkdir()
+        with pytest.raises(StorageError, match=r"cannot write \(Input/output error\)"):
+            SetFiles(InterruptedFolder(str(folder), [done]), "set.json").write(chosen, pictures)
+        assert names(folder) == set(order[:done])
+    written = SetFiles(InterruptedFolder(str(tmp_path / "0"), [4]), "set.json").write(chosen, pictures)
+    assert names(tmp_path / "0") == set(order) == set(written)
+    assert all(Path(path).is_file() for path in written.values())
+
+
+def test_the_next_attempt_after_a_failure_succeeds(scan, tmp_path):
+    chosen = ncdb_dask.sample(scan, size=3)
+    with pytest.raises(StorageError):
+        SetFiles(InterruptedFolder(str(tmp_path), [1]), "set.json").write(chosen, {})
+    assert names(tmp_path) == {"set.report.json"}
+    assert write(scan, tmp_path / "set.json").report.size == 12
+    assert len(json.loads((tmp_path / "set.json").read_text())) == 12
+
+
+def test_an_own_set_is_replaced(scan, tmp_path):
+    write(scan, tmp_path / "set.json")
+    chosen = write(scan, tmp_path / "set.json", seed=7)
+    assert json.loads((tmp_path / "set.json").read_text()) == chosen.items()
+    assert json.loads((tmp_path / "set.report.json").read_text())["settings"]["seed"] == 7
+
+
+@pytest.mark.parametrize("report", [None, "{}", "no JSON", "[]", '{"sha256": "00"}'])
+def test_a_foreign_split_is_not_replaced(report, scan, tmp_path):
+    target = tmp_path / "train_split.json"
+    target.write_text('[{"dataset_root": "a", "new_filename": "1"}]')
+    if report is not None:
+        (tmp_path / "train_split.report.json").write_text(report)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SampleError, match=r"exists and is no set that was chosen here; choose another name, or"):
+        write(scan, target)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    write(scan, target, overwrite=True)
+    assert len(json.loads(target.read_text())) == 12
+
+
+def test_an_own_set_that_someone_has_changed_is_theirs(scan, tmp_path):
+    write(scan, tmp_path / "set.json")
+    (tmp_path / "set.json").write_text((tmp_path / "set.json").read_text().replace('"a"', '"b"'))
+    with pytest.raises(SampleError, match="is no set that was chosen here"):
+        write(scan, tmp_path / "set.json")
+
+
+@pytest.mark.parametrize("name", ["set", "set.txt", ".json", "set.JSON", "sub/"])
+def test_a_name_that_is_no_split(name, scan, tmp_path):
+    with pytest.raises(SampleError, match=r"expected the name of a split to write, such as calibration\.json"):
+        write(scan, f"{tmp_path}/{name}")
+    assert names(tmp_path) == set()
+
+
+def test_a_target_that_cannot_be_written(scan, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(StorageError, match=r"cannot write \(Not a directory|cannot write \(File exists"):
+        write(scan, tmp_path / "file" / "set.json")
+    with pytest.raises(StorageError, match=r"cannot read \(Is a directory"):
+        write(scan, tmp_path / "folder.json")
+    assert names(tmp_path) == {"file", "folder.json"}
+
+
+def test_folders_are_made_and_the_home_folder_is_understood(scan, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(scan, "~/sets/of/mine.json")
+    assert names(tmp_path / "sets" / "of") == {"mine.json", "mine.report.json"}
+    monkeypatch.chdir(tmp_path)
+    write(scan, "here.json")
+    assert (tmp_path / "here.report.json").exists()
+
+
+def test_a_replaced_set_that_fails_at_its_split_can_be_made_again(scan, tmp_path):
+    old = write(scan, tmp_path / "set.json")
+    new = ncdb_dask.sample(scan, size=12, seed=7)
+    with pytest.raises(StorageError):
+        SetFiles(InterruptedFolder(str(tmp_path), [1]), "set.json").write(new, {})
+    assert old.keys != new.keys
+    assert write(scan, tmp_path / "set.json", seed=7).keys == new.keys
+
+
+def test_pictures_of_the_set_before_do_not_stay_beside_the_new_one(scan, tmp_path):
+    pytest.importorskip("matplotlib")
+    write(scan, tmp_path / "set.json", picture=True)
+    assert names(tmp_path) == {"set.json", "set.report.json", "set.png"}
+    write(scan, tmp_path / "set.json", seed=7)
+    assert names(tmp_path) == {"set.json", "set.report.json"}
+
+
+def test_pictures_that_are_not_of_the_set_before_stay(scan, tmp_path):
+    write(scan, tmp_path / "set.json")
+    (tmp_path / "set.png").write_bytes(b"mine")
+    write(scan, tmp_path / "set.json", seed=7)
+    assert (tmp_path / "set.png").read_bytes() == b"mine"
