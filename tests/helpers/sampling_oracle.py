@@ -33,6 +33,16 @@ def water_filled(weights: Sequence[Fraction], available: Sequence[int], size: in
     return [min(Fraction(held), level * weight) for weight, held in zip(weights, available, strict=True)]
 
 
+def one_by_one(weights: Sequence[Fraction], available: Sequence[int], size: int) -> list[int]:
+    """Give frame n to the stratum that lacks most of its exact share of n frames, the first of equals."""
+    granted = [0] * len(weights)
+    for n in range(1, size + 1):
+        shares = water_filled(weights, available, n)
+        able = [k for k, held in enumerate(available) if weights[k] and granted[k] < held]
+        granted[max(able, key=lambda k: shares[k] - granted[k])] += 1
+    return granted
+
+
 def thinned(frames: Sequence[tuple[str, int | None, int]], gap: int) -> list[bool]:
     """Take frames (recording, number, priority) by rising priority, if none that is taken is nearer than the gap."""
     taken: list[int] = []

@@ -4,7 +4,7 @@ import random
 from fractions import Fraction
 
 import pytest
-from helpers.sampling_oracle import hamilton, water_filled
+from helpers.sampling_oracle import hamilton, one_by_one, water_filled
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,6 +70,13 @@ def test_no_stratum_has_a_whole_frame_more_than_its_share(given_strata, size):
     assert all(count < share + 1 for count, share in zip(granted, shares, strict=True))
     if all(share.denominator == 1 for share in shares):
         assert granted == shares
+
+
+@given(strata(most=12), st.integers(1, 40))
+def test_each_frame_goes_where_most_is_lacking(given_strata, size):
+    weights, available = given_strata
+    size = min(size, held(weights, available))
+    assert quotas(weights, available, size) == one_by_one(weights, available, size)
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=6).filter(any), st.integers(1, 6))

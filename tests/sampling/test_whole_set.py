@@ -226,6 +226,32 @@ def test_the_gap_holds_between_all_chosen_frames(scan, rows, by_key):
     assert min(np.diff(sorted(numbers)).min() for numbers in by_scene.values()) >= gap
 
 
+def test_exclusion_and_gap_together_are_their_definitions(scan, rows, tmp_path):
+    gap = 3
+    kept_out = [row for row in rows if number(row) % 30 == 4]
+    names = {key(row) for row in kept_out}
+    hashes = [int(row["phash"], 16) for row in kept_out if row["phash"]]
+    left_out, pool = Counter(), []
+    for one in eligible(rows):
+        apart = min(abs(number(one) - number(o)) for o in kept_out if o["dataset_root"] == one["dataset_root"])
+        if key(one) in names:
+            continue
+        if any(oracle.bits_apart(int(one["phash"], 16), other) <= 4 for other in hashes):
+            left_out["same picture as an excluded frame"] += 1
+        elif apart < gap:
+            left_out["too near to an excluded frame"] += 1
+        else:
+            pool.append(one)
+    frames = [(row["dataset_root"], number(row), priority(row)) for row in pool]
+    kept = [row for row, stays in zip(pool, oracle.thinned(frames, gap), strict=True) if stays]
+    left_out["too near to a frame of higher priority"] = len(pool) - len(kept)
+    exclude = write_keys(tmp_path / "val_split.json", sorted(names))
+    chosen = ncdb_dask.sample(scan, size=150, exclude=exclude, min_gap=gap)
+    assert set(chosen.keys) == stratified(kept, 150)
+    assert min(left_out.values()) > 0
+    assert left_out.items() <= chosen.report.left_out.items()
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_gap_and_exclusion_hold_for_every_strategy(strategy, scan, rows, tmp_path):
     kept_out = [key(row) for row in rows if number(row) % 40 == 5]
