@@ -92,6 +92,7 @@ def test_frames_that_are_kept_out_are_counted(scan, rows, tmp_path):
 @pytest.mark.parametrize("count", [5, 6])
 def test_a_set_larger_than_what_it_is_to_represent(count, tmp_path):
     """Nothing random can be drawn beside it; the rest is still told."""
+    pytest.importorskip("matplotlib")
     rows = [row("s", f"{n}", 1.0 + n, scale_ambiguous=n >= 5, phash=f"{n:016x}") for n in range(10)]
     scan = forge(tmp_path / "scan", rows)
     split = write_keys(tmp_path / "set.json", [key(row) for row in rows[:count]])
@@ -103,6 +104,7 @@ def test_a_set_larger_than_what_it_is_to_represent(count, tmp_path):
 
 
 def test_a_set_beside_a_data_set_of_which_nothing_may_be_chosen(tmp_path):
+    pytest.importorskip("matplotlib")
     rows = [row("s", f"{n}", 1.0 + n, scale_ambiguous=True) for n in range(10)]
     scan = forge(tmp_path / "scan", rows)
     split = write_keys(tmp_path / "set.json", [key(row) for row in rows[:4]])
