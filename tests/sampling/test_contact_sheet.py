@@ -108,6 +108,10 @@ def test_every_frame_is_on_the_page(tree, tmp_path):
     for scene, stem in chosen.keys:
         with Image.open(data / scene / "image_a6" / f"{stem}.png") as image:
             assert _somewhere(page, np.asarray(image.convert("RGB")).astype(int)), (scene, stem)
+        with Image.open(data / scene / "newest_depth_maps" / f"{stem}.png") as image:
+            metres = np.asarray(image) / 256
+        means = chosen.mean_depths[1]
+        assert _somewhere(page, coloured(metres, (means.min() / 2, means.max() * 2)).astype(int)), (scene, stem)
 
 
 def _somewhere(page: np.ndarray, picture: np.ndarray) -> bool:
