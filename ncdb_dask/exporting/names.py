@@ -9,6 +9,7 @@ SEPARATOR = "__"
 # What is left of the 255 bytes of a file name for a suffix and for the temporary name of an atomic write.
 LONGEST = 180
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+_HASHED = re.compile(r"-[0-9a-f]{12}$")
 
 
 def file_names(keys: Sequence[tuple[str, str]]) -> list[str]:
@@ -37,7 +38,8 @@ def _flat(key: tuple[str, str]) -> str:
 
 
 def _reads_back(name: str, key: tuple[str, str]) -> bool:
-    return name.replace(SEPARATOR, "/") == "/".join(key)
+    """Whether a name tells its key; one that looks as if it ended with a hash could be another frame's."""
+    return name.replace(SEPARATOR, "/") == "/".join(key) and not _HASHED.search(name)
 
 
 def _digest(key: tuple[str, str]) -> str:

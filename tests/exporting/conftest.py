@@ -1,0 +1,31 @@
+"""A small tree of two scenes whose stems repeat, beside a model file; every test has one of its own."""
+
+from pathlib import Path
+
+import pytest
+from helpers.exports import write_spec
+from helpers.trees import write_tree
+
+FRAMES = 7  # shards of 3, 3 and 1
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_tree(folder, FRAMES)
+    write_spec(tmp_path / "model.toml")
+    return folder
+
+
+@pytest.fixture
+def keys(root: Path) -> list[tuple[str, str]]:
+    import json
+
+    items = json.loads((root / "train_split.json").read_text())
+    return [(item["dataset_root"], item["new_filename"]) for item in items]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
