@@ -140,7 +140,8 @@ def _write_common(request: ExportRequest, rows: Sequence[Row], frames: Iterator[
 
 def _write_tar(file: IO[bytes], frames: Iterator[tuple[Row, bytes]]) -> None:
     """Write the frames at the root of a tar; nothing in it tells when or by whom, so equal sets give equal bytes."""
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    # USTAR ends names at 100 bytes; for shorter ones the two forms are the same but for their magic number.
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for row, data in frames:
             member = tarfile.TarInfo(row["file"])
             member.size = len(data)

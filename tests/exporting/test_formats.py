@@ -283,6 +283,19 @@ def test_scenes_in_an_allowed_folder(form, root, out, tmp_path):
         assert json.loads((out / "calibration_split.json").read_text())[0]["dataset_root"] == f"{elsewhere}/run"
 
 
+@pytest.mark.parametrize("form", sorted(set(FORMS) - {"ncnn"}))
+def test_scenes_with_long_names(form, root, out):
+    keys = [(f"recordings/{'x' * 90}/{'y' * 90}", "0000000001"), ("s/" + "z" * 120, "0000000001")]
+    for number, (scene, stem) in enumerate(keys):
+        write_frame(root, scene, stem, seed=number)
+    write_split(root, keys)
+    export(root, out, form)
+    assert_sound(out)
+    assert not ncdb_dask.verify_export(out).differences
+    if form == "pulsar2":
+        assert list(tar_members(out / "calibration.tar")) == frame_files(out)
+
+
 def test_paths_that_ncnn_would_cut_are_refused(root, out):
     write_frame(root, "s/" + "z" * 120, "0000000001")
     write_split(root, [("s/" + "z" * 120, "0000000001")])
