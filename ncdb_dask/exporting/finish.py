@@ -17,7 +17,7 @@ from ncdb_dask.exporting.lists import Exported, list_files
 from ncdb_dask.exporting.manifest import MANIFEST_FILE, ExportManifest
 from ncdb_dask.exporting.plan import PARTS, ExportPlan, part_file
 from ncdb_dask.exporting.request import ExportRequest
-from ncdb_dask.store.folder import Folder
+from ncdb_dask.store.folder import Folder, is_temporary
 from ncdb_dask.store.shards import Receipt, publish, read_shards
 
 Row = dict[str, Any]
@@ -89,11 +89,20 @@ def finish(plan: ExportPlan, receipts: Iterable[Receipt]) -> Export:
         request.out.write(name, data)
         files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     manifest = _manifest(plan, sound, faulty, files)
-    request.out.write(MANIFEST_FILE, manifest.encoded())
     publish(run, plan.run.plan, done, {"frames": len(sound), "left_out": len(faulty)})
     for name in run.list(PARTS).sizes:
         run.remove(f"{PARTS}/{name}")
+    _remove_half_written(request)
+    request.out.write(MANIFEST_FILE, manifest.encoded())
     return Export(request.out.url, manifest)
+
+
+def _remove_half_written(request: ExportRequest) -> None:
+    """Remove what attempts that were killed left: a tool that takes the folder would read it."""
+    for folder in ("", request.form.folder):
+        for name in request.out.list(folder).sizes:
+            if is_temporary(name):
+                request.out.remove(f"{folder}/{name}" if folder else name)
 
 
 def _faults(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -11,13 +11,14 @@ from ncdb_dask.dataset.layout import require_data_root
 from ncdb_dask.dataset.split import Entry, Roots, entries
 from ncdb_dask.dataset.split_file import read_splits
 from ncdb_dask.errors import ExportError
-from ncdb_dask.exporting.formats import CONTAINER_FILES, FILES, FORMATS
-from ncdb_dask.exporting.manifest import EXPORT_FILES, MANIFEST_FILE
+from ncdb_dask.exporting.formats import FILES, FORMATS
+from ncdb_dask.exporting.manifest import EXPORT_FILES, MANIFEST_FILE, read_manifest
 from ncdb_dask.exporting.names import file_names
 from ncdb_dask.exporting.request import ExportRequest
 from ncdb_dask.store.folder import Folder, LocalFolder
 from ncdb_dask.store.plan import Assignment, read_items, read_plan
 from ncdb_dask.store.run import Kind, PlannedRun, continued_run, held_plan, new_run
+from ncdb_dask.store.shards import MANIFEST_FILE as RUN_MANIFEST_FILE
 from ncdb_dask.store.shards import Receipt, clear, read_shards
 
 EXPORT = Kind("export", article="an", inputs="split", files=("parts",))
@@ -57,6 +58,8 @@ class ExportPlan:
         if self.run.fresh:
             _remove_export(self.request.out)
         if not self.finished:
+            # Shards that are done again have receipts of their own, not those of the table that was published.
+            self.run.out.remove(RUN_MANIFEST_FILE)
             self.request.out.remove(MANIFEST_FILE)
         self.run.write()
 
@@ -145,28 +148,38 @@ def _table(found: list[Entry]) -> pa.Table:
 
 def _still_there(request: ExportRequest, run: PlannedRun) -> PlannedRun:
     """Do again the shards whose files are gone, and those that had faulty frames, unless these are to be left out."""
+    if run.finished and _stands(request):
+        return run
     done: dict[int, Receipt] = {}
     for shard, receipt in run.done.items():
         (table,) = read_shards(run.out, [receipt], ["file", "bytes", "status"])
         rows = table.to_pylist()
         sound = request.skip_bad or all(row["status"] == "ok" for row in rows)
-        if sound and _files_hold(request, run.out, shard, rows, run.finished):
+        if sound and _files_hold(request, run.out, shard, rows):
             done[shard] = receipt
-    complete = len(done) == run.plan.shards
-    finished = run.finished and complete and MANIFEST_FILE in request.out.list().sizes
-    return replace(run, done=done, finished=finished)
+    return replace(run, done=done, finished=False)
 
 
-def _files_hold(
-    request: ExportRequest, place: Folder, shard: int, rows: list[Mapping[str, Any]], finished: bool
-) -> bool:
-    """Whether the files of a shard are there in full; what went into one file for all is told by that."""
+def _stands(request: ExportRequest) -> bool:
+    """Whether the manifest is there and all that it names, in full, and nothing was left out that is wanted now."""
+    try:
+        manifest = read_manifest(request.out)
+    except ExportError:
+        return False
+    sizes = {folder: request.out.list(folder, sizes=True).sizes for folder in map(os.path.dirname, manifest.files)}
+    there = all(
+        sizes[os.path.dirname(name)].get(os.path.basename(name)) == about["bytes"]
+        for name, about in manifest.files.items()
+    )
+    return there and (request.skip_bad or not manifest.left_out)
+
+
+def _files_hold(request: ExportRequest, place: Folder, shard: int, rows: list[Mapping[str, Any]]) -> bool:
+    """Whether the files of a shard are there in full, or its piece of the one file for all."""
     written = [row for row in rows if row["file"]]
     if request.form.container == FILES:
         sizes = request.out.list(request.form.folder, sizes=True).sizes
         return all(sizes.get(row["file"]) == row["bytes"] for row in written)
-    if finished and CONTAINER_FILES[request.form.container] in request.out.list().sizes:
-        return True
     return bool(place.list(PARTS, sizes=True).sizes.get(part_file(shard)) == sum(row["bytes"] for row in written))
 
 
