@@ -119,7 +119,8 @@ def sample(
     )
     files = None if split is None else SetFiles.at(split)
     if files is not None:
-        files.check_free(overwrite)
+        drawn = {PICTURE_SUFFIX: picture, SHEET_SUFFIX: contact_sheet}
+        files.check_free(overwrite, [suffix for suffix, wanted in drawn.items() if wanted])
     table = _table(scan, root, storage_options)
     with reported(table.folder, "read"):
         chosen = sample_set(table, request, files.split if files else "calibration set")

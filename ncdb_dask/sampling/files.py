@@ -3,9 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling.calibration_set import CalibrationSet
@@ -54,57 +53,62 @@ class SetFiles:
         """Name of the report."""
         return f"{self.stem}.report.json"
 
-    def check_free(self, overwrite: bool) -> None:
-        """Refuse to replace a file that is not an earlier set, as its report tells.
+    def check_free(self, overwrite: bool, pictures: Collection[str] = ()) -> None:
+        """Refuse to replace a file that is not of an earlier set, as its report tells.
+
+        Parameters
+        ----------
+        overwrite : bool
+            Replace it all the same.
+        pictures : collection of str
+            Suffixes of the pictures that are to be written.
 
         Raises
         ------
         SampleError
-            Where the split is someone's own.
+            Where a file is someone's own.
         """
         with reported(self.folder, "read"):
-            existing = self._existing()
-        if existing is not None and not overwrite and self._own_report(existing) is None:
+            held = self.folder.list()
+            wanted = {self.split, self.report, *(self.stem + suffix for suffix in pictures)}
+            foreign = sorted(wanted & ({*held.sizes} | held.folders) - self._own_files())
+        if foreign and not overwrite:
             raise SampleError(
-                f"{self.folder.url}/{self.split} exists and is no set that was chosen here; "
+                f"{self.folder.url}/{foreign[0]} exists and is of no set that was chosen here; "
                 "choose another name, or give --overwrite"
             )
 
-    def _existing(self) -> bytes | None:
+    def _own_files(self) -> set[str]:
+        """Name the files of an earlier set: those that its report lists, while its split is the one that it was."""
         try:
-            return self.folder.read(self.split)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def _own_report(self, split: bytes) -> dict[str, Any] | None:
-        """Return the report beside a split, if that was chosen here and is unchanged."""
-        try:
-            report: dict[str, Any] = json.loads(self.folder.read(self.report))
-            return report if report["sha256"] == hashlib.sha256(split).hexdigest() else None
+            report = json.loads(self.folder.read(self.report))
+            digest, pictures = report["sha256"], set(report["pictures"])
         except (OSError, ValueError, KeyError, TypeError):
-            return None
+            return set()
+        own = {self.report} | pictures & {self.stem + PICTURE_SUFFIX, self.stem + SHEET_SUFFIX}
+        try:
+            split = self.folder.read(self.split)
+        except FileNotFoundError:
+            return own
+        return {*own, self.split} if hashlib.sha256(split).hexdigest() == digest else set()
 
     def write(self, chosen: CalibrationSet, pictures: Mapping[str, bytes]) -> dict[str, str]:
         """Write the set; `pictures` are PNGs by suffix. Returns where everything is.
 
-        An earlier set is gone first, with its pictures: a failure leaves no split beside another one's report.
+        The pictures of an earlier set, if no new ones take their place, are removed.
 
         Raises
         ------
         StorageError
-            Where the folder cannot be written.
+            Where the folder cannot be written; an earlier set then stays as it was.
         """
         split = (json.dumps(chosen.items(), indent=1) + "\n").encode()
         named = {self.stem + suffix: data for suffix, data in pictures.items()}
         document = {**chosen.report.as_dict(), "pictures": list(named), "sha256": hashlib.sha256(split).hexdigest()}
         report = (json.dumps(document, indent=1) + "\n").encode()
         with reported(self.folder, "write"):
-            existing = self._existing()
-            if existing is not None:
-                own = self._own_report(existing) or {}
-                drawn = {self.stem + suffix for suffix in (PICTURE_SUFFIX, SHEET_SUFFIX)} & set(own.get("pictures", ()))
-                for name in (self.split, *(drawn - set(named))):
-                    self.folder.remove(name)
-            for name, data in {**named, self.report: report, self.split: split}.items():
-                self.folder.write(name, data)
+            outdated = self._own_files() - {*named, self.report, self.split}
+            self.folder.write_all({**named, self.report: report, self.split: split})
+            for name in outdated:
+                self.folder.remove(name)
         return {name: f"{self.folder.url}/{name}" for name in (self.split, self.report, *named)}

@@ -103,7 +103,7 @@ def _random_sets(pool: Pool, size: int) -> list[Rows]:
 
 def _crowded(pool: Pool, rows: Rows, gap: int) -> int:
     """Count the frames that would have to leave a set so that all others keep the gap; earlier ones stay first."""
-    return int(crowded_out(pool.frames.iloc[rows], np.arange(len(rows), dtype=np.uint64), gap).sum()) if gap > 1 else 0
+    return int(crowded_out(pool.frames.iloc[rows], np.arange(len(rows), dtype=np.uint64), gap).sum()) if gap else 0
 
 
 def _ranges(pool: Pool, sets: Sequence[Rows], names: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -145,7 +145,7 @@ def _notes(report: SampleReport, excluded: Excluded, synthetic: int) -> list[str
         )
     if report.uncompared:
         notes.append(
-            f"{report.uncompared} frames of {names} have no picture hash in the scan: only their names were compared"
+            f"{report.uncompared} frames of {names} have no picture hash in the scan: only names and frame numbers were compared"
         )
     if excluded.faulty:
         notes.append(f"{excluded.faulty} items of {names} name no frame and keep nothing out")

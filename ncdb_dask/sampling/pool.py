@@ -102,8 +102,8 @@ def make_pool(frames: "pd.DataFrame", request: SampleRequest, excluded: Excluded
     priority = priorities(request.seed, keys)
     if excluded.keys and len(population):
         same[population] = excluded.pictured(members)
-        near[population] = excluded.near(keys, max(request.min_gap, NEXT))
-    if thin and request.min_gap > 1:
+        near[population] = excluded.near(keys, request.min_gap or NEXT)
+    if thin and request.min_gap:
         left.out("same picture as an excluded frame", same)
         left.out("too near to an excluded frame", near)
         crowded = np.zeros(len(frames), dtype=bool)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from ncdb_dask.errors import SampleError
-from ncdb_dask.sampling.strata import DEPTH_RANGE, DepthBins, check_ratios
+from ncdb_dask.sampling.strata import DEPTH_RANGE, DepthBins, as_written, check_ratios
 from ncdb_dask.sampling.weights import WeightTable, read_weights
 from ncdb_dask.scanning.schema import SCHEMA
 
@@ -24,7 +24,8 @@ STRATEGIES: Mapping[str, tuple[str, ...]] = {
 GROUPED_BY = (DEPTH_RANGE, *(field.name for field in SCHEMA if not field.type.num_fields))
 LEAVE_OUT, KEEP, NEAREST = "leave-out", "keep", "nearest"
 
-Weights = str | os.PathLike[str] | Mapping[Any, Any]
+Location = str | os.PathLike[str]
+Weights = Location | Mapping[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class SampleRequest:
         by: str | Sequence[str] | None = None,
         weights: Weights | None = None,
         seed: int = 42,
-        exclude: str | Sequence[str] = (),
+        exclude: Location | Sequence[Location] = (),
         min_gap: int = 0,
         min_valid: int | str = 0,
         ambiguous: str = LEAVE_OUT,
@@ -162,8 +163,10 @@ class SampleRequest:
         table = None if weights is None else read_weights(weights, columns, depth_bins)
         shares = check_ratios(_fractions(ratios), depth_bins) if strategy == "stratified" else None
         eligible = Eligibility.of(min_valid, ambiguous, synthetic, beyond)
-        excluded = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-        return cls(size, strategy, depth_bins, columns, shares, table, seed, excluded, min_gap, eligible)
+        excluded = [exclude] if isinstance(exclude, (str, os.PathLike)) else exclude
+        return cls(
+            size, strategy, depth_bins, columns, shares, table, seed, tuple(map(os.fspath, excluded)), min_gap, eligible
+        )
 
 
 def _listed(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -188,8 +191,8 @@ def _fractions(given: str | Sequence[float] | None) -> tuple[Fraction, ...] | No
     if given is None:
         return None
     try:
-        return tuple(Fraction(str(part).strip()) for part in (given.split(",") if isinstance(given, str) else given))
-    except (ValueError, ZeroDivisionError) as error:
+        return tuple(as_written(part) for part in (given.split(",") if isinstance(given, str) else given))
+    except ValueError as error:
         raise SampleError(f"ratios {given!r}: expected numbers separated by commas") from error
 
 

@@ -26,6 +26,7 @@ BEYOND = "beyond"
 NONE = "none"
 # A cell needs frames to choose from: a column with more values than this is no grouping but a measurement.
 MAX_VALUES = 64
+LEAST = 1e-18
 
 Cell = tuple[str, ...]
 
@@ -84,6 +85,25 @@ class DepthBins:
 
 def _range(low: float, high: float) -> str:
     return f"{low:g}-{high:g} m" if math.isfinite(high) else f"{low:g}+ m"
+
+
+def as_written(value: object) -> Fraction:
+    """Take a number as it is written: 0.1 is a tenth, not the nearest binary number.
+
+    Raises
+    ------
+    ValueError
+        For what is no number, or one that no share needs: beyond a billion billion, or nearer to 0 than its inverse.
+    """
+    text = str(value).strip()
+    try:
+        size = abs(float(Fraction(text) if "/" in text else text))
+    except (ZeroDivisionError, OverflowError) as error:
+        raise ValueError(f"{text} is no number") from error
+    # Fraction writes the digits of 1e999999999 out.
+    if not LEAST <= size <= 1 / LEAST and text.strip("+-0."):
+        raise ValueError(f"{text} is out of range")
+    return Fraction(text)
 
 
 def check_ratios(ratios: Sequence[Fraction] | None, bins: DepthBins) -> tuple[Fraction, ...]:

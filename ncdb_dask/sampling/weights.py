@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from ncdb_dask.errors import SampleError
-from ncdb_dask.sampling.strata import DEPTH_RANGE, Cell, DepthBins, cell_name
+from ncdb_dask.sampling.strata import DEPTH_RANGE, Cell, DepthBins, as_written, cell_name
 
 WEIGHT = "weight"
 
@@ -135,9 +134,9 @@ def _from_csv(name: str, text: str, columns: Sequence[str]) -> Iterator[tuple[Ce
 
 def _weight(name: str, cell: Cell, value: object) -> Fraction:
     try:
-        weight = Fraction(str(value)) if not isinstance(value, bool) else Fraction(-1)
-        if weight >= 0 and math.isfinite(weight):
-            return weight
-    except (ValueError, ZeroDivisionError, OverflowError):
-        pass
-    raise SampleError(f"{name}: the weight of {cell_name(cell)} is {value!r}; expected a number, 0 or more")
+        weight = as_written(value)
+    except ValueError:
+        weight = Fraction(-1)
+    if weight < 0:
+        raise SampleError(f"{name}: the weight of {cell_name(cell)} is {value!r}; expected a number, 0 or more")
+    return weight

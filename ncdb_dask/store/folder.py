@@ -10,7 +10,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -63,6 +63,9 @@ class Folder(Protocol):
     def write(self, name: str, data: bytes) -> None:
         """Create or replace the file; a reader sees the old bytes or the new ones, never a part."""
 
+    def write_all(self, files: Mapping[str, bytes]) -> None:
+        """Create or replace files that belong together, the last one last; local ones all or none if writing fails."""
+
     def list(self, name: str = "", sizes: bool = False) -> Listing:
         """List a sub-folder once; one that does not exist is empty."""
 
@@ -113,6 +116,15 @@ class LocalFolder:
         """Create or replace the file in one step."""
         with self.writing(name) as file:
             file.write(data)
+
+    def write_all(self, files: Mapping[str, bytes]) -> None:
+        """Create or replace files that belong together: none takes its name before all are on the disk."""
+        with ExitStack() as renames:
+            for name, data in reversed(list(files.items())):  # what is entered first is left last
+                file = renames.enter_context(self.writing(name))
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:

@@ -60,6 +60,11 @@ class RemoteFolder:
         """Create or replace the file in one step."""
         self._call(lambda fs, path: fs.pipe_file(path, data), name)
 
+    def write_all(self, files: Mapping[str, bytes]) -> None:
+        """Create or replace files, one after another."""
+        for name, data in files.items():
+            self.write(name, data)
+
     def list(self, name: str = "", sizes: bool = False) -> Listing:
         """List a sub-folder."""
         try:

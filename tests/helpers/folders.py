@@ -1,7 +1,9 @@
 """Folders that count, fail, or live in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from ncdb_dask.store.folder import Listing, LocalFolder
 
@@ -53,11 +55,13 @@ class InterruptedFolder(LocalFolder):
 
     left: list[int] = field(default_factory=lambda: [0], compare=False)
 
-    def write(self, name: str, data: bytes) -> None:
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
         self.left[0] -= 1
         if self.left[0] < 0:
             raise OSError(5, "Input/output error")
-        super().write(name, data)
+        with super().writing(name) as file:
+            yield file
 
 
 @dataclass(frozen=True)

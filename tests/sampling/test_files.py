@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -75,28 +76,40 @@ def test_without_a_name_nothing_is_written(scan, tmp_path, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in scan.rglob("*")} == before
 
 
-def test_the_split_comes_last_and_a_failure_before_it_leaves_none(scan, tmp_path):
+PICTURES = {".png": b"one", ".sheet.png": b"two"}
+
+
+@pytest.mark.parametrize("done", range(4))
+def test_a_failure_leaves_nothing(done, scan, tmp_path):
     chosen = ncdb_dask.sample(scan, size=3)
-    pictures = {".png": b"one", ".sheet.png": b"two"}
-    order = ["set.png", "set.sheet.png", "set.report.json", "set.json"]
-    for done in range(4):
-        folder = tmp_path / str(done)
-        folder.mkdir()
-        with pytest.raises(StorageError, match=r"cannot write \(Input/output error\)"):
-            SetFiles(InterruptedFolder(str(folder), [done]), "set.json").write(chosen, pictures)
-        assert names(folder) == set(order[:done])
-    written = SetFiles(InterruptedFolder(str(tmp_path / "0"), [4]), "set.json").write(chosen, pictures)
-    assert names(tmp_path / "0") == set(order) == set(written)
+    with pytest.raises(StorageError, match=r"cannot write \(Input/output error\)"):
+        SetFiles(InterruptedFolder(str(tmp_path), [done]), "set.json").write(chosen, PICTURES)
+    assert names(tmp_path) == set()
+
+
+def test_all_files_are_written(scan, tmp_path):
+    chosen = ncdb_dask.sample(scan, size=3)
+    written = SetFiles(InterruptedFolder(str(tmp_path), [4]), "set.json").write(chosen, PICTURES)
+    assert names(tmp_path) == {"set.png", "set.sheet.png", "set.report.json", "set.json"} == set(written)
     assert all(Path(path).is_file() for path in written.values())
 
 
-def test_the_next_attempt_after_a_failure_succeeds(scan, tmp_path):
-    chosen = ncdb_dask.sample(scan, size=3)
+@pytest.mark.parametrize("done", range(4))
+def test_a_failure_leaves_an_earlier_set_as_it_was(done, scan, tmp_path):
+    folder = LocalFolder(str(tmp_path))
+    SetFiles(folder, "set.json").write(ncdb_dask.sample(scan, size=5), PICTURES)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(StorageError):
-        SetFiles(InterruptedFolder(str(tmp_path), [1]), "set.json").write(chosen, {})
-    assert names(tmp_path) == {"set.report.json"}
-    assert write(scan, tmp_path / "set.json").report.size == 12
-    assert len(json.loads((tmp_path / "set.json").read_text())) == 12
+        SetFiles(InterruptedFolder(str(tmp_path), [done]), "set.json").write(ncdb_dask.sample(scan, size=3), PICTURES)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_split_takes_its_name_last(scan, tmp_path, monkeypatch):
+    renamed = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (renamed.append(Path(new).name), replace(old, new)))
+    SetFiles(LocalFolder(str(tmp_path)), "set.json").write(ncdb_dask.sample(scan, size=3), PICTURES)
+    assert renamed == ["set.png", "set.sheet.png", "set.report.json", "set.json"]
 
 
 def test_an_own_set_is_replaced(scan, tmp_path):
@@ -151,15 +164,6 @@ def test_folders_are_made_and_the_home_folder_is_understood(scan, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     write(scan, "here.json")
     assert (tmp_path / "here.report.json").exists()
-
-
-def test_a_replaced_set_that_fails_at_its_split_can_be_made_again(scan, tmp_path):
-    old = write(scan, tmp_path / "set.json")
-    new = ncdb_dask.sample(scan, size=12, seed=7)
-    with pytest.raises(StorageError):
-        SetFiles(InterruptedFolder(str(tmp_path), [1]), "set.json").write(new, {})
-    assert old.keys != new.keys
-    assert write(scan, tmp_path / "set.json", seed=7).keys == new.keys
 
 
 def test_pictures_of_the_set_before_do_not_stay_beside_the_new_one(scan, tmp_path):
