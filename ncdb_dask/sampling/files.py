@@ -71,7 +71,9 @@ class SetFiles:
         with reported(self.folder, "read"):
             held = self.folder.list()
             wanted = {self.split, self.report, *(self.stem + suffix for suffix in pictures)}
-            foreign = sorted(wanted & ({*held.sizes} | held.folders) - self._own_files())
+            foreign = sorted(wanted & {*held.sizes} - self._own_files())
+        if wanted & held.folders:
+            raise SampleError(f"{self.folder.url}/{min(wanted & held.folders)} is a folder; choose another name")
         if foreign and not overwrite:
             raise SampleError(
                 f"{self.folder.url}/{foreign[0]} exists and is of no set that was chosen here; "

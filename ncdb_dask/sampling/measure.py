@@ -145,7 +145,7 @@ def _notes(report: SampleReport, excluded: Excluded, synthetic: int) -> list[str
         )
     if report.uncompared:
         notes.append(
-            f"{report.uncompared} frames of {names} have no picture hash in the scan: only names and frame numbers were compared"
+            f"{report.uncompared} frames of {names} have no picture in the scan: only names and numbers were compared"
         )
     if excluded.faulty:
         notes.append(f"{excluded.faulty} items of {names} name no frame and keep nothing out")

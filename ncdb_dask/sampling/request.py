@@ -164,9 +164,8 @@ class SampleRequest:
         shares = check_ratios(_fractions(ratios), depth_bins) if strategy == "stratified" else None
         eligible = Eligibility.of(min_valid, ambiguous, synthetic, beyond)
         excluded = [exclude] if isinstance(exclude, (str, os.PathLike)) else exclude
-        return cls(
-            size, strategy, depth_bins, columns, shares, table, seed, tuple(map(os.fspath, excluded)), min_gap, eligible
-        )
+        kept_out = tuple(os.fspath(place) for place in excluded)
+        return cls(size, strategy, depth_bins, columns, shares, table, seed, kept_out, min_gap, eligible)
 
 
 def _listed(given: str | Sequence[str] | None) -> tuple[str, ...] | None:

@@ -127,7 +127,7 @@ def test_a_wrong_option_is_one_clear_line_and_writes_nothing(options, says, tmp_
 def test_a_foreign_split_needs_overwrite(scan, tmp_path):
     split = write_split(tmp_path, [("a", "1")], "train_split.json")
     says = failure(run("sample", scan, split, "--size", 5))
-    assert "exists and is no set that was chosen here; choose another name, or give --overwrite" in says
+    assert "exists and is of no set that was chosen here; choose another name, or give --overwrite" in says
     assert run("sample", scan, split, "--size", 5, "--overwrite", "--no-picture").exit_code == 0
     assert run("sample", scan, split, "--size", 6, "--no-picture").exit_code == 0
     assert len(json.loads(split.read_text())) == 6

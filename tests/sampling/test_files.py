@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -126,17 +127,33 @@ def test_a_foreign_split_is_not_replaced(report, scan, tmp_path):
     if report is not None:
         (tmp_path / "train_split.report.json").write_text(report)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(SampleError, match=r"exists and is no set that was chosen here; choose another name, or"):
+    with pytest.raises(SampleError, match=r"exists and is of no set that was chosen here; choose another name, or"):
         write(scan, target)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     write(scan, target, overwrite=True)
     assert len(json.loads(target.read_text())) == 12
 
 
+@pytest.mark.parametrize("name", ["set.png", "set.report.json", "set.sheet.png"])
+def test_a_foreign_file_beside_the_split_is_not_replaced(name, scan, tmp_path):
+    (tmp_path / name).write_bytes(b"mine")
+    options = {"picture": name == "set.png", "contact_sheet": name == "set.sheet.png"}
+    with pytest.raises(SampleError, match=rf"{re.escape(name)} exists and is of no set that was chosen here"):
+        write(scan, tmp_path / "set.json", **options)
+    assert names(tmp_path) == {name}
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
+def test_a_set_whose_split_is_gone_is_made_again(scan, tmp_path):
+    first = write(scan, tmp_path / "set.json")
+    (tmp_path / "set.json").unlink()
+    assert write(scan, tmp_path / "set.json").keys == first.keys
+
+
 def test_an_own_set_that_someone_has_changed_is_theirs(scan, tmp_path):
     write(scan, tmp_path / "set.json")
     (tmp_path / "set.json").write_text((tmp_path / "set.json").read_text().replace('"a"', '"b"'))
-    with pytest.raises(SampleError, match="is no set that was chosen here"):
+    with pytest.raises(SampleError, match="is of no set that was chosen here"):
         write(scan, tmp_path / "set.json")
 
 
@@ -152,8 +169,8 @@ def test_a_target_that_cannot_be_written(scan, tmp_path):
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(StorageError, match=r"cannot write \(Not a directory|cannot write \(File exists"):
         write(scan, tmp_path / "file" / "set.json")
-    with pytest.raises(StorageError, match=r"cannot read \(Is a directory"):
-        write(scan, tmp_path / "folder.json")
+    with pytest.raises(SampleError, match=r"folder\.json is a folder"):
+        write(scan, tmp_path / "folder.json", overwrite=True)
     assert names(tmp_path) == {"file", "folder.json"}
 
 

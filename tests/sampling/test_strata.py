@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncdb_dask.errors import SampleError
-from ncdb_dask.sampling.strata import DEPTH_RANGE, DepthBins, Grouping, cell_name, check_ratios
+from ncdb_dask.sampling.strata import DEPTH_RANGE, DepthBins, Grouping, as_written, cell_name, check_ratios
 
 GUIDE = DepthBins.of()
 
@@ -149,3 +149,17 @@ def test_a_column_of_too_many_values():
     with pytest.raises(SampleError, match="column mean_depth has 65 different values; expected at most 64"):
         Grouping.of(table, ["mean_depth"], GUIDE, np.zeros(65, dtype=np.int64))
     assert len(Grouping.of(table[:64], ["mean_depth"], GUIDE, np.zeros(64, dtype=np.int64)).cells) == 64
+
+
+@pytest.mark.parametrize(
+    ("written", "exact"),
+    [("0.1", "1/10"), (0.25, "1/4"), (3, "3"), ("1/3", "1/3"), (" 1e-5 ", "1/100000"), ("-0.0", "0"), ("-2", "-2")],
+)
+def test_numbers_are_taken_as_they_are_written(written, exact):
+    assert as_written(written) == Fraction(exact)
+
+
+@pytest.mark.parametrize("written", ["1e999999999", "1e-999999999", "nan", "inf", "1/0", "x", "", True, None])
+def test_what_is_no_number_or_has_no_end(written):
+    with pytest.raises(ValueError, match=r"out of range|no number|could not convert"):
+        as_written(written)

@@ -553,3 +553,13 @@ def test_a_histogram_is_no_column_to_cross(scan):
 def test_a_huge_gap_leaves_one_frame_a_recording(scan):
     chosen = ncdb_dask.sample(scan, size=12, strategy="random", min_gap=10**20)
     assert len({scene for scene, _ in chosen.keys}) == 12
+
+
+def test_a_gap_of_one_keeps_one_of_equal_numbers_and_leaves_copies_out(leaking, tmp_path):
+    scan, split, excluded, copies, _ = leaking
+    chosen = ncdb_dask.sample(scan, size=40, strategy="random", exclude=Path(split), min_gap=1)
+    assert not set(chosen.keys) & (excluded | copies)
+    assert chosen.report.left_out["same picture as an excluded frame"] == len(copies)
+    eyes = forge(tmp_path / "scan", [row("a", f"{eye}_{n:04d}", 2.0) for n in range(9) for eye in ("left", "right")])
+    pair = ncdb_dask.sample(eyes, size=9, strategy="random", min_gap=1)
+    assert sorted(stem[-4:] for _, stem in pair.keys) == [f"{n:04d}" for n in range(9)]
