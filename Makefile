@@ -10,6 +10,8 @@ demo: .venv/demo/.done
 	rm -rf demo
 	.venv/demo/bin/ncdb-dask synth demo/tree --faults
 	.venv/demo/bin/ncdb-dask scan demo/tree demo/scan --split train_split.json --split val_split.json
+	.venv/demo/bin/ncdb-dask sample demo/scan demo/calibration.json --size 60 --exclude val_split.json --contact-sheet
+	.venv/demo/bin/ncdb-dask export demo/calibration.json demo/images --root demo/tree --format images
 
 test: check .venv/stages/.done
 	.venv/stages/bin/python -m pytest -p no:cacheprovider -q tests/dataset tests/model tests/scanning tests/store
