@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ncdb_dask.dataset.layout import IMAGE_SUFFIXES
+
 ORIGINAL, PIXELS, TENSOR, NOTHING = "original", "pixels", "tensor", "nothing"
 FILES, ARRAY, TAR = "files", "array", "tar"
 
@@ -60,6 +62,7 @@ FORMATS: Mapping[str, Format] = {
         Format("pulsar2", TENSOR, TAR),
     )
 }
+FRAME_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".raw")
 # Where the frames of one array, or of one tar, lie.
 CONTAINER_FILES = {ARRAY: "calibration.npy", TAR: "calibration.tar"}
 

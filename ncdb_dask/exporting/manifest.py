@@ -10,21 +10,17 @@ from ncdb_dask.store.folder import Folder
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = "ncdb_dask export 1"
-# Every file that a format writes beside the frames' own.
-EXPORT_FILES = (
-    "image_list.txt",
-    "calibration_split.json",
-    "data_root.txt",
-    "input_list.txt",
-    "dataset.txt",
-    "rknn_config.txt",
-    "calibration.alls",
-    "imagelist.txt",
-    "ncnn2table.txt",
-    "pulsar2.json",
-    "calibration.npy",
-    "calibration.tar",
-)
+# The small files that each format writes beside the frames.
+LIST_FILES: Mapping[str, tuple[str, ...]] = {
+    "images": ("image_list.txt",),
+    "split": ("calibration_split.json", "data_root.txt"),
+    "npy": (),
+    "raw": ("input_list.txt",),
+    "rknn": ("dataset.txt", "rknn_config.txt"),
+    "hailo": ("calibration.alls",),
+    "ncnn": ("imagelist.txt", "ncnn2table.txt"),
+    "pulsar2": ("pulsar2.json",),
+}
 
 
 @dataclass(frozen=True)

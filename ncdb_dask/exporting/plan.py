@@ -10,21 +10,21 @@ import pyarrow as pa
 from ncdb_dask.dataset.layout import require_data_root
 from ncdb_dask.dataset.split import Entry, Roots, entries
 from ncdb_dask.dataset.split_file import read_splits
-from ncdb_dask.errors import ExportError
-from ncdb_dask.exporting.formats import FILES, FORMATS
-from ncdb_dask.exporting.manifest import EXPORT_FILES, MANIFEST_FILE, read_manifest
+from ncdb_dask.errors import ExportError, PlanError
+from ncdb_dask.exporting.formats import CONTAINER_FILES, FILES, FORMATS, FRAME_SUFFIXES
+from ncdb_dask.exporting.manifest import LIST_FILES, MANIFEST_FILE, read_manifest
 from ncdb_dask.exporting.names import file_names
 from ncdb_dask.exporting.request import ExportRequest
-from ncdb_dask.store.folder import Folder, LocalFolder
+from ncdb_dask.store.folder import Folder, LocalFolder, is_temporary
 from ncdb_dask.store.plan import Assignment, read_items, read_plan
 from ncdb_dask.store.run import Kind, PlannedRun, continued_run, held_plan, new_run
 from ncdb_dask.store.shards import MANIFEST_FILE as RUN_MANIFEST_FILE
 from ncdb_dask.store.shards import Receipt, clear, read_shards
 
-EXPORT = Kind("export", article="an", inputs="split", files=("parts",))
+EXPORT = Kind("export", article="an", inputs="split")
 # The run's own files: its plan, its receipts, and the table of what was made.
 RUN_FOLDER = "_export"
-PARTS = "parts"
+PARTS = "_parts"
 _ITEMS = pa.schema([(name, pa.string()) for name in ("dataset_root", "stem", "name", "status", "detail")])
 
 
@@ -191,17 +191,38 @@ def part_file(shard: int) -> str:
 def _remove_export(out: LocalFolder) -> None:
     """Remove what an earlier export wrote, and nothing else."""
     place = run_folder(out)
-    plan = read_plan(place)
-    if plan is None:
-        return
+    settings, names = _earlier(out, place)
     out.remove(MANIFEST_FILE)
-    names = {item["name"] for each in plan.assignments() for item in read_items(place, each)}
-    folder = FORMATS[plan.settings["format"]].folder
-    for file in out.list(folder).sizes:
-        if file in names or os.path.splitext(file)[0] in names:
-            out.remove(f"{folder}/{file}")
-    for file in EXPORT_FILES:
-        out.remove(file)
+    if settings is not None:
+        folder = FORMATS[settings["format"]].folder
+        for file in out.list(folder).sizes:
+            stem, suffix = os.path.splitext(file)
+            if (stem in names and suffix in FRAME_SUFFIXES) or is_temporary(file):
+                out.remove(f"{folder}/{file}")
+        for file in (*LIST_FILES[settings["format"]], CONTAINER_FILES.get(settings["container"])):
+            if file is not None:
+                out.remove(file)
+        for file in out.list().sizes:
+            if is_temporary(file):
+                out.remove(file)
     for file in place.list(PARTS).sizes:
         place.remove(f"{PARTS}/{file}")
     clear(place)
+
+
+def _earlier(out: LocalFolder, place: LocalFolder) -> tuple[Mapping[str, Any] | None, set[str]]:
+    """Return the settings of an earlier export and the names of its frames: as it planned, or as it told at its end."""
+    try:
+        plan = read_plan(place)
+        if plan is None:
+            return None, set()
+        return plan.settings, {item["name"] for each in plan.assignments() for item in read_items(place, each)}
+    except FileNotFoundError:  # the plan's items: their removal was interrupted, and the frames went before them
+        return None, set()
+    except PlanError as error:
+        try:
+            manifest = read_manifest(out)
+        except ExportError:
+            what = f"the plan of the export in {out.url} is damaged, so that nothing tells which files are its own"
+            raise ExportError(f"{what}; remove the folder, or choose another") from error
+        return manifest.settings, {os.path.splitext(frame["file"] or "")[0] for frame in manifest.frames}

@@ -6,10 +6,11 @@ import json
 import pytest
 from helpers.deaths import Killed, at_removal, at_write, full_disk
 from helpers.exports import FORMS, assert_sound, contents, export, handed_over, manifest, write_spec
-from helpers.trees import write_split
+from helpers.trees import write_frame, write_split
 
 import ncdb_dask
 from ncdb_dask.errors import ExportError, NcdbError, PlanError, StorageError
+from ncdb_dask.exporting.manifest import LIST_FILES
 from ncdb_dask.runtime.events import RunStarted, ShardDone
 
 COMMON = ("stacked", "hailo", "pulsar2")
@@ -110,52 +111,45 @@ def test_a_finished_export_is_not_touched(form, root, out):
     assert {path: path.lstat().st_mtime_ns for path in out.rglob("*")} == before
 
 
-@pytest.mark.parametrize(
-    ("form", "gone"),
-    [
-        (form, gone)
-        for form in FORMS
-        for gone in (
-            "manifest.json",
-            "_export/_manifest.json",
-            "_export/shard-000001.parquet",
-            {
-                "images": "image_list.txt",
-                "linked": "image_list.txt",
-                "resized": "image_list.txt",
-                "split": "data_root.txt",
-                "raw": "input_list.txt",
-                "rknn": "dataset.txt",
-                "hailo": "calibration.alls",
-                "ncnn": "ncnn2table.txt",
-                "pulsar2": "pulsar2.json",
-            }.get(form, "manifest.json"),
-            {
-                "images": "images/synced_data__b__0000000001.png",
-                "linked": "images/synced_data__b__0000000001.png",
-                "resized": "images/synced_data__b__0000000001.png",
-                "npy": "tensors/synced_data__b__0000000001.npy",
-                "raw": "raw/synced_data__b__0000000001.raw",
-                "rknn": "images/synced_data__b__0000000001.png",
-                "ncnn": "images/synced_data__b__0000000001.png",
-                "split": "calibration_split.json",
-                "pulsar2": "calibration.tar",
-            }.get(form, "calibration.npy"),
-        )
-    ],
-)
-@pytest.mark.parametrize("damage", ["removed", "cut"])
-def test_a_file_that_is_gone_or_cut_after_the_end_is_mended(form, gone, damage, root, out):
+FRAME = {
+    "images": "images/synced_data__b__0000000001.png",
+    "linked": "images/synced_data__b__0000000001.png",
+    "resized": "images/synced_data__b__0000000001.png",
+    "npy": "tensors/synced_data__b__0000000001.npy",
+    "raw": "raw/synced_data__b__0000000001.raw",
+    "rknn": "images/synced_data__b__0000000001.png",
+    "ncnn": "images/synced_data__b__0000000001.png",
+    "stacked": "calibration.npy",
+    "hailo": "calibration.npy",
+    "pulsar2": "calibration.tar",
+}
+RUN = ("manifest.json", "_export/_manifest.json", "_export/shard-000001.parquet")
+GONE = [
+    (form, name)
+    for form in FORMS
+    for name in (*RUN, *LIST_FILES[FORMS[form]["format"]], *([FRAME[form]] if form in FRAME else []))
+]
+
+
+@pytest.mark.parametrize(("form", "name"), GONE)
+def test_a_file_that_is_gone_after_the_end_is_mended(form, name, root, out):
     export(root, out, form)
     whole = handed_over(out)
-    if damage == "removed":
-        (out / gone).unlink()
-    elif gone.endswith(".json") and not gone.startswith("pulsar2"):
-        pytest.skip("a document that is cut is refused in words, which is another test")
-    elif form == "linked" and gone.startswith("images/"):
-        pytest.skip("cutting a link's target is cutting the data set")
-    else:
-        (out / gone).write_bytes((out / gone).read_bytes()[:-1])
+    (out / name).unlink()
+    export(root, out, form)
+    assert handed_over(out) == whole
+    assert_sound(out)
+
+
+# A damaged document of the run is refused in words, and what a link leads to is the data set's.
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [(form, name) for form, name in GONE if name != RUN[1] and (form, name) != ("linked", FRAME["linked"])],
+)
+def test_a_file_that_is_cut_after_the_end_is_mended(form, name, root, out):
+    export(root, out, form)
+    whole = handed_over(out)
+    (out / name).write_bytes((out / name).read_bytes()[:-2])
     export(root, out, form)
     assert handed_over(out) == whole
     assert_sound(out)
@@ -166,14 +160,6 @@ def test_only_the_shard_of_a_file_that_is_gone_is_done_again(root, out):
     (out / "tensors/synced_data__b__0000000001.npy").unlink()  # the fourth frame: shard 1
     assert shards_done(root, out, "npy") == [1]
     assert shards_done(root, out, "npy") == []
-
-
-def test_a_damaged_manifest_is_written_again(root, out):
-    export(root, out, "raw")
-    whole = handed_over(out)
-    (out / "manifest.json").write_text("{")
-    export(root, out, "raw")
-    assert handed_over(out) == whole
 
 
 # What does not continue
@@ -226,6 +212,65 @@ def test_another_split_is_refused(root, out, keys):
         export(root, out, "npy", split="val_split.json")
 
 
+@pytest.mark.parametrize("form", ["linked", "npy", "stacked", "pulsar2", "split"])
+@pytest.mark.parametrize("before", ["images", "raw", "pulsar2", "split"])
+def test_fresh_removes_the_export_before_and_nothing_else(form, before, root, out, keys):
+    whole = undisturbed(root, out, form)
+    write_split(root, [*keys, ("synced_data/c", "0000000007")])
+    write_frame(root, "synced_data/c", "0000000007")
+    export(root, out, before)
+    mine = [out / name for name in ("notes.txt", "images/mine.png", "raw/mine.raw", "tensors/mine.npy", "sub/file")]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    write_split(root, keys)
+    export(root, out, form, fresh=True)
+    for path in mine:
+        assert path.read_text() == "mine"
+        path.unlink()
+    assert handed_over(out) == whole
+    assert_sound(out)
+
+
+@pytest.mark.parametrize("strike", [at_write, at_removal])
+@pytest.mark.parametrize("form", ["images", "hailo"])
+def test_a_death_while_starting_over(strike, form, root, out, keys):
+    whole = undisturbed(root, out, form)
+    for number in itertools.count(1):
+        export(root, out, "raw")
+        try:
+            with strike(number):
+                export(root, out, form, fresh=True)
+            break
+        except Killed:
+            assert_manifest_is_last(out)
+        export(root, out, form, fresh=True)
+        assert handed_over(out) == whole
+        assert_sound(out)
+        out.rename(out.with_name(f"after-{number}"))
+    assert number > 10
+
+
+@pytest.mark.parametrize("damaged", ["_plan/plan.json", "_plan/items-000.plan"])
+@pytest.mark.parametrize("form", ["images", "hailo"])
+def test_fresh_starts_over_from_a_damaged_plan(damaged, form, root, out, keys):
+    export(root, out, form)
+    whole = handed_over(out)
+    (out / "_export" / damaged).write_bytes(b"{")
+    export(root, out, form, fresh=True)
+    assert handed_over(out) == whole
+
+
+def test_fresh_refuses_where_nothing_tells_which_files_are_the_exports(root, out):
+    with pytest.raises(Killed), at_write(12):
+        export(root, out, "images")
+    (out / "_export/_plan/plan.json").write_bytes(b"{")
+    before = contents(out)
+    with pytest.raises(ExportError, match="damaged, so that nothing tells which files are its own; remove the folder"):
+        export(root, out, "images", fresh=True)
+    assert contents(out) == before
+
+
 def test_a_damaged_plan_is_refused_in_words(root, out):
     export(root, out, "npy")
     (out / "_export/_plan/plan.json").write_bytes(b"{")
@@ -233,11 +278,26 @@ def test_a_damaged_plan_is_refused_in_words(root, out):
         export(root, out, "npy")
 
 
+@pytest.mark.parametrize("own", ["dataset.txt", "calibration.npy", "images/synced_data__a__0000000000.txt"])
+def test_fresh_keeps_an_own_file_with_a_name_that_another_format_has(own, root, out):
+    export(root, out, "images")
+    (out / own).write_text("mine")
+    export(root, out, "images", fresh=True)
+    assert (out / own).read_text() == "mine"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_lists_of_a_format_are_known_to_its_removal(form, root, out):
+    export(root, out, form)
+    known = {"manifest.json", "calibration.npy", "calibration.tar", *LIST_FILES[FORMS[form]["format"]]}
+    assert {path.name for path in out.iterdir() if path.is_file()} <= known
+
+
 def test_a_common_piece_that_was_changed_is_done_again(root, out):
     with pytest.raises(Killed), at_write(8):
         export(root, out, "hailo")
     whole = undisturbed(root, out.with_name("o2t"), "hailo")
-    part = out / "_export/parts/shard-000000.part"
+    part = out / "_export/_parts/shard-000000.part"
     part.write_bytes(b"\0" * part.stat().st_size)
     with pytest.raises(ExportError, match="was changed since it was written; the same command does it again"):
         export(root, out, "hailo")
