@@ -55,13 +55,15 @@ class ExportPlan:
 
     def write(self) -> None:
         """Put the plan on disk, after removing what an earlier export left where it starts over."""
-        if self.run.fresh:
+        run = self.run
+        if run.fresh:
             _remove_export(self.request.out)
-        if not self.finished:
+        overtaken = not run.fresh and read_plan(run.out) not in (run.seen, run.plan)
+        if not self.finished and not overtaken:
             # Shards that are done again have receipts of their own, not those of the table that was published.
-            self.run.out.remove(RUN_MANIFEST_FILE)
+            run.out.remove(RUN_MANIFEST_FILE)
             self.request.out.remove(MANIFEST_FILE)
-        self.run.write()
+        run.write()  # refuses where it was overtaken
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else f"{len(self.run.done)} done, {len(self.left)} left"

@@ -293,6 +293,16 @@ def test_the_lists_of_a_format_are_known_to_its_removal(form, root, out):
     assert {path.name for path in out.iterdir() if path.is_file()} <= known
 
 
+def test_a_plan_that_another_run_has_overtaken_is_not_carried_out(root, out):
+    plan = ncdb_dask.plan_export("train_split.json", out, root=root, format="images", shard_size=3)
+    plan.write()
+    export(root, out, "split", fresh=True)
+    before = contents(out)
+    with pytest.raises(PlanError, match="another run has begun in this folder"):
+        ncdb_dask.run_export(plan)
+    assert contents(out) == before
+
+
 def test_a_common_piece_that_was_changed_is_done_again(root, out):
     with pytest.raises(Killed), at_write(8):
         export(root, out, "hailo")
