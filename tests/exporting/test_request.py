@@ -1,0 +1,139 @@
+"""What an export refuses before anything is written."""
+
+import pytest
+from helpers.exports import export, write_spec
+
+import ncdb_dask
+from ncdb_dask.errors import ExportError, NcdbError
+from ncdb_dask.exporting.formats import FORMATS
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"format": "tensorrt"}, "format 'tensorrt': expected one of images, split, npy, raw, rknn, hailo, ncnn, puls"),
+        ({"format": ""}, "format '': expected one of"),
+        ({"format": "raw", "stack": True}, "stack is for --format npy; raw has one form"),
+        ({"format": "hailo", "stack": True}, "stack is for --format npy; hailo has one form"),
+        ({"format": "npy", "resized": True}, "resized is for --format images"),
+        ({"format": "images", "layout": "nchw"}, "layout 'nchw': expected nchw or nhwc, for a format of tensors"),
+        ({"format": "rknn", "layout": "nhwc"}, "layout 'nhwc': expected nchw or nhwc, for a format of tensors"),
+        ({"format": "npy", "layout": "nwhc"}, "layout 'nwhc': expected nchw or nhwc"),
+        ({"format": "npy", "link": True}, "link is for --format images from a local data set"),
+        ({"format": "images", "resized": True, "link": True}, "link is for --format images"),
+        ({"format": "images", "link": True, "root": "memory://data"}, "link is for --format images from a local data"),
+        *(
+            (
+                {"format": name, "model_spec": None},
+                f"format {name} needs to know the network's input; give --model-spec",
+            )
+            for name, form in FORMATS.items()
+            if form.payload in ("tensor", "pixels")
+        ),
+        ({"format": "images", "resized": True, "model_spec": None}, "format images needs to know the network's input"),
+        ({"format": "npy", "model_spec": "nosuch.toml"}, "nosuch.toml: no such model file"),
+        ({"format": "images", "out": "s3://bucket/x"}, "s3://bucket/x: expected a local folder"),
+        ({"format": "images", "out": "memory://x"}, "memory://x: expected a local folder"),
+        *(
+            ({"format": name, "out": f"/nowhere/{space}x"}, f"holds a space, where {name}'s list would be cut")
+            for name in ("raw", "rknn", "ncnn")
+            for space in (" ", "\t", "\n")
+        ),
+        ({"format": "images", "root": "/nowhere"}, "/nowhere: no such folder, or an empty one"),
+        ({"format": "images", "allow_root": "/nowhere"}, "/nowhere: no such folder, or an empty one"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused_in_words(options, says, root, out):
+    given = {"root": root, "out": out, "model_spec": root.with_name("model.toml"), **options}
+    with pytest.raises(NcdbError) as caught:
+        ncdb_dask.export("train_split.json", **given)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("form", ["images", "split", "npy", "hailo", "pulsar2"])
+def test_formats_whose_paths_may_hold_spaces(form, root, tmp_path):
+    export(root, tmp_path / "an out", form)
+    assert not ncdb_dask.verify_export(tmp_path / "an out").differences
+
+
+def test_an_out_that_is_a_file(root, out):
+    out.write_text("mine")
+    with pytest.raises(ExportError, match="out is a file; expected a folder"):
+        export(root, out, "images")
+    assert out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("name", ["photo.png", "images/photo.png", "manifest.json", "_overview.png"])
+def test_an_out_that_holds_other_files_is_left_alone(name, fresh, root, out):
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("mine")
+    with pytest.raises(ExportError, match="holds what is not of an export"):
+        export(root, out, "images", fresh=fresh)
+    assert [path for path in out.rglob("*") if path.is_file()] == [out / name]
+
+
+def test_a_scan_in_out_is_left_alone(root, out):
+    from ncdb_dask.scanning.plan import make_plan
+    from ncdb_dask.scanning.request import ScanRequest
+    from ncdb_dask.store.folder import LocalFolder
+
+    make_plan(
+        ScanRequest.of(
+            root=LocalFolder(str(root)),
+            out=LocalFolder(str(out)),
+            allowed=(),
+            splits=("train_split.json",),
+            variants=("newest_depth_maps",),
+            depth_scale=None,
+            image_stats=False,
+            shard_size=3,
+        )
+    ).write()
+    with pytest.raises(ExportError, match="holds what is not of an export"):
+        export(root, out, "images")
+
+
+def test_an_out_that_is_the_data_set_is_left_alone(root):
+    with pytest.raises(ExportError, match="holds what is not of an export"):
+        export(root, root, "images")
+
+
+def test_an_empty_folder_is_welcome(root, out):
+    out.mkdir()
+    export(root, out, "images")
+
+
+@pytest.mark.parametrize("out", ["manifest", "nothing"])
+def test_what_is_no_finished_export_is_neither_read_nor_verified(out, tmp_path):
+    if out == "manifest":
+        (tmp_path / "manifest.json").write_text('{"format": "something else"}')
+    for use in (ncdb_dask.read_export, ncdb_dask.verify_export):
+        with pytest.raises(ExportError, match=str(tmp_path)):
+            use(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", "{}", '{"format": "ncdb_dask export 1"}', "\xff"])
+def test_a_damaged_manifest_is_refused_in_words(text, root, out):
+    export(root, out, "images")
+    (out / "manifest.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ExportError, match=r"manifest\.json is damaged or of another version .*; export again"):
+        ncdb_dask.verify_export(out)
+
+
+def test_a_plan_alone_writes_nothing(root, out):
+    plan = ncdb_dask.plan_export("train_split.json", out, root=root, format="images")
+    assert (plan.as_dict()["frames"], plan.as_dict()["shards"], plan.finished) == (7, 1, False)
+    assert "7 frames as images" in repr(plan)
+    assert not out.exists()
+
+
+def test_the_order_of_the_model_files_keys_is_no_other_option(root, out, tmp_path):
+    export(root, out, "npy")
+    other = write_spec(tmp_path / "other.toml")
+    lines = other.read_text().splitlines()
+    other.write_text("\n".join([lines[0], *reversed(lines[1:])]))
+    export(root, out, "npy", model_spec=other)
