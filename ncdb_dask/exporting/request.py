@@ -79,6 +79,8 @@ class ExportRequest:
         form = _shaped(FORMATS[format], spec, stack, resized, layout)
         if link and (form.payload != ORIGINAL or not isinstance(root, LocalFolder)):
             raise ExportError("link is for --format images from a local data set, whose files can be linked to")
+        if len(out.path.splitlines()) > 1:
+            raise ExportError(f"{out.path!r}: holds a line break, where lists of files would be cut")
         if not form.wants_spaces and _BREAKS_LISTS.search(out.path):
             raise ExportError(
                 f"{out.path!r}: holds a space, where {form.name}'s list would be cut; choose another folder"

@@ -37,8 +37,9 @@ from ncdb_dask.exporting.formats import FORMATS
         *(
             ({"format": name, "out": f"/nowhere/{space}x"}, f"holds a space, where {name}'s list would be cut")
             for name in ("raw", "rknn", "ncnn")
-            for space in (" ", "\t", "\n")
+            for space in (" ", "\t")
         ),
+        *(({"format": name, "out": "/nowhere/a\nb"}, "holds a line break, where lists") for name in FORMATS),
         ({"format": "images", "root": "/nowhere"}, "/nowhere: no such folder, or an empty one"),
         ({"format": "images", "allow_root": "/nowhere"}, "/nowhere: no such folder, or an empty one"),
     ],
