@@ -36,8 +36,10 @@ def likely_cause(found: Array, original: bytes, spec: InputSpec) -> str | None:
         What the network takes; `found` should be ``preprocess(original, spec)``.
     """
     pixels = {filter_: resized(original, replace(spec, resize=filter_)) for filter_ in FILTERS}
-    for mistakes, wrong in sorted(_wrong_specs(spec), key=lambda pair: len(pair[0])):
+    written = [] if found.dtype == np.float32 else [f"written as {found.dtype}"]
+    for steps, wrong in sorted(_wrong_specs(spec), key=lambda pair: len(pair[0])):
         value = normalised(pixels[wrong.resize], wrong)
+        mistakes = [*steps, *written]
         # Bare values tell no shape, and some tools reshape where they should transpose.
         if mistakes and found.size == value.size and _alike(found.reshape(value.shape), value):
             return " and ".join(mistakes)

@@ -1,6 +1,7 @@
 """The forms in which a calibration set is handed over: what is made of each frame, and where it goes."""
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,16 +87,30 @@ def decoded(data: bytes, form: Format, shape: tuple[int, ...]) -> Array:
     ValueError
         Where the bytes are not of that form.
     """
-    if form.payload == PIXELS:
-        try:
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-                return np.asarray(picture)
-        except OSError as error:
-            raise ValueError(str(error)) from error
     if form.container == ARRAY or form.suffix == ".raw":
         return np.frombuffer(data, dtype="<f4").reshape(shape)
-    value = np.load(io.BytesIO(data), allow_pickle=False)
+    try:
+        if form.payload == PIXELS:
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+                return np.asarray(picture)
+        value = _read_npy(data)
+    except Exception as error:  # whatever a decoder raises, the bytes are in memory: it is their fault
+        raise ValueError(str(error) or type(error).__name__) from error
     return np.asarray(value[0] if value.ndim == len(shape) + 1 and len(value) == 1 else value)
+
+
+def _read_npy(data: bytes) -> Array:
+    """Read numbers, and none where the header claims more of them than there are: memory would be taken for all."""
+    buffer = io.BytesIO(data)
+    if np.lib.format.read_magic(buffer)[0] == 1:
+        shape, _, dtype = np.lib.format.read_array_header_1_0(buffer)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(buffer)
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.kind not in "biuf" or not size or size != len(data) - buffer.tell():
+        raise ValueError(f"its header tells of {dtype} values, {size} bytes")
+    buffer.seek(0)
+    return np.asarray(np.load(buffer, allow_pickle=False))
 
 
 def npy(value: Array) -> bytes:

@@ -201,11 +201,9 @@ def _remove_export(out: LocalFolder) -> None:
             stem, suffix = os.path.splitext(file)
             if (stem in names and suffix in FRAME_SUFFIXES) or is_temporary(file):
                 out.remove(f"{folder}/{file}")
-        for file in (*LIST_FILES[settings["format"]], CONTAINER_FILES.get(settings["container"])):
-            if file is not None:
-                out.remove(file)
+        own = {*LIST_FILES[settings["format"]], CONTAINER_FILES.get(settings["container"])}
         for file in out.list().sizes:
-            if is_temporary(file):
+            if file in own or is_temporary(file):
                 out.remove(file)
     for file in place.list(PARTS).sizes:
         place.remove(f"{PARTS}/{file}")

@@ -139,8 +139,8 @@ class VerifyJob:
             return Difference(name, "changed", f"its picture {frame['image']} {fault.detail}")
         try:
             found = self._exported(number, frame)
-        except (FileNotFoundError, KeyError):
-            return None  # a file that is missing was named as such
+        except (FileNotFoundError, KeyError, tarfile.TarError):
+            return None  # a file that is missing or damaged was named as such
         if found == expected or self._same_pixels(found, expected):
             return None
         return Difference(name, "different", self._why(found, original, len(expected)))
@@ -170,14 +170,16 @@ class VerifyJob:
             return "is not the picture's file byte for byte"
         try:
             value = decoded(found, self.form, self.shape)
-        except (ValueError, EOFError, OSError) as error:
+        except ValueError as error:
             kind = _OTHER_KINDS.get(len(found) / expected)
             return f"likely cause: written as {kind}" if kind else f"has {len(found)} bytes, not {expected} ({error})"
         cause = (pixel_cause if self.form.payload == PIXELS else likely_cause)(value, original, self.spec)
         if cause is not None:
             return f"likely cause: {cause}"
         kind = f"{value.dtype}, shape {' x '.join(map(str, value.shape))}"
-        return f"no usual mistake explains it ({kind}, values from {value.min():.4g} to {value.max():.4g})"
+        return (
+            f"no usual mistake explains it ({kind}, values from {float(value.min()):.4g} to {float(value.max()):.4g})"
+        )
 
 
 @dataclass(frozen=True)
