@@ -8,6 +8,7 @@ from typing import Any
 
 from distributed import Worker, WorkerPlugin
 
+from ncdb_dask.exporting import job as exporting
 from ncdb_dask.scanning import job
 from ncdb_dask.store.folder import LocalFolder
 
@@ -65,6 +66,18 @@ def die_at_frame(strike: Strike) -> None:
         return scan_frame(entry, tree, options)
 
     job.scan_frame = fatal
+
+
+def die_at_payload(strike: Strike) -> None:
+    """Kill this process when it begins to export a picture that `strike` picks by its path."""
+    blaming = exporting.blaming
+
+    def fatal(path: str, measure: Callable[[], Any]) -> Any:
+        if strike(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return blaming(path, measure)
+
+    exporting.blaming = fatal
 
 
 class Deadly(WorkerPlugin):
