@@ -51,7 +51,7 @@ def export(
     ncdb-dask export --verify out/raw
     """  # noqa: D301 - click reads the \b as "do not rewrap"
     if verify:
-        _verify(split, out, cluster, workers, as_json, options)
+        _verify(split, out, cluster, workers, as_json, options | {"dry_run": dry_run})
         return
     missing = [
         name
