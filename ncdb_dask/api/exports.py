@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ncdb_dask.api.locations import Location, several
 from ncdb_dask.errors import ExportError
+from ncdb_dask.exporting.compare import chunks, job_of
 from ncdb_dask.exporting.finish import Export, finish
 from ncdb_dask.exporting.job import ExportJob
 from ncdb_dask.exporting.manifest import read_manifest
 from ncdb_dask.exporting.plan import ExportPlan, make_plan
 from ncdb_dask.exporting.request import ExportRequest
-from ncdb_dask.exporting.verify import Verification, chunks, job_of, verified
+from ncdb_dask.exporting.verify import Verification, verified
 from ncdb_dask.model.graph import check_graph
 from ncdb_dask.model.spec import ModelSpec, find_spec, read_spec
 from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
@@ -211,7 +212,7 @@ def verify_export(
         raise ExportError(f"{folder.url}: expected a local folder that holds an export")
     manifest = read_export(folder.path).manifest
     with reported(folder, "read"):
-        data = open_folder(root or manifest.settings["root"], storage_options)
+        data = open_folder(root or manifest.root, storage_options)
         job = job_of(folder, manifest, data, _spec(model_spec, model))
         return verified(folder, manifest, ordered_stream(job, chunks(manifest), client))
 

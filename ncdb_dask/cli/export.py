@@ -84,11 +84,11 @@ def _verify(
         what = f"--{given[0].replace('_', '-')}" if given else "a second argument"
         raise click.UsageError(f"--verify takes one folder, --root, --model-spec and --model; found {what}")
     from ncdb_dask import api
-    from ncdb_dask.exporting.verify import FRAMES_A_TASK
+    from ncdb_dask.exporting.compare import FRAMES_A_TASK
 
     tasks = len(api.read_export(folder).manifest.frames) // FRAMES_A_TASK
     with opened_client(cluster, workers, tasks) as client:
         found = api.verify_export(folder, client=client, **used)
     click.echo(json.dumps(found.as_dict()) if as_json else found.text())
     if found.differences:
-        raise NcdbError(f"{folder}: {len(found.differences)} differences; export again, or mend what changed it")
+        raise NcdbError(f"{folder}: differences: {len(found.differences)}; export again, or mend what changed it")

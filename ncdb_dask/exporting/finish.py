@@ -5,7 +5,7 @@ import io
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 import pyarrow as pa
@@ -45,7 +45,7 @@ class Export:
         """Return what was written as lines for people."""
         about = self.manifest
         size = sum(file["bytes"] for file in about.files.values())
-        lines = [f"Frames        {len(about.frames)} as {about.settings['format']}, {size / 1e6:.1f} MB"]
+        lines = [f"Frames        {len(about.frames)} as {about.form['name']}, {size / 1e6:.1f} MB"]
         if about.shape is not None:
             lines.append(f"Each          {' x '.join(map(str, about.shape))}, {about.dtype}")
         if about.left_out:
@@ -169,7 +169,11 @@ def _manifest(plan: ExportPlan, sound: list[Row], faulty: list[Row], files: dict
     kept = ("dataset_root", "filename", "image", "file", "bytes", "sha256")
     lost = ("dataset_root", "filename", "status", "detail")
     return ExportManifest(
-        settings=plan.run.plan.settings,
+        folder=request.out.url,
+        root=request.root.url,
+        form=asdict(request.form),
+        model=request.model(),
+        link=request.link,
         split=name,
         split_sha256=digest,
         shape=shape,

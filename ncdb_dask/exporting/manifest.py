@@ -29,8 +29,16 @@ class ExportManifest:
 
     Attributes
     ----------
-    settings : mapping
-        Format, data set and model file (`ExportRequest.settings`).
+    folder : str
+        Where it was written: the lists hold absolute paths.
+    root : str
+        The data set.
+    form : mapping
+        What was made of each frame (`ncdb_dask.exporting.formats.Format`).
+    model : mapping or None
+        The model file, where the format has use for one.
+    link : bool
+        Whether the files are links.
     split, split_sha256 : str
         The calibration set.
     shape : list of int or None
@@ -46,7 +54,11 @@ class ExportManifest:
         Every file below the folder: ``bytes`` and ``sha256``.
     """
 
-    settings: Mapping[str, Any]
+    folder: str
+    root: str
+    form: Mapping[str, Any]
+    model: Mapping[str, Any] | None
+    link: bool
     split: str
     split_sha256: str
     shape: list[int] | None

@@ -11,7 +11,7 @@ from ncdb_dask.dataset.layout import require_data_root
 from ncdb_dask.dataset.split import Entry, Roots, entries
 from ncdb_dask.dataset.split_file import read_splits
 from ncdb_dask.errors import ExportError, PlanError
-from ncdb_dask.exporting.formats import CONTAINER_FILES, FILES, FORMATS, FRAME_SUFFIXES
+from ncdb_dask.exporting.formats import ARRAY, CONTAINER_FILES, FILES, FORMATS, FRAME_SUFFIXES, Format
 from ncdb_dask.exporting.manifest import LIST_FILES, MANIFEST_FILE, read_manifest
 from ncdb_dask.exporting.names import file_names
 from ncdb_dask.exporting.request import ExportRequest
@@ -173,7 +173,7 @@ def _stands(request: ExportRequest) -> bool:
         sizes[os.path.dirname(name)].get(os.path.basename(name)) == about["bytes"]
         for name, about in manifest.files.items()
     )
-    return there and (request.skip_bad or not manifest.left_out)
+    return there and manifest.folder == request.out.url and (request.skip_bad or not manifest.left_out)
 
 
 def _files_hold(request: ExportRequest, place: Folder, shard: int, rows: list[Mapping[str, Any]]) -> bool:
@@ -193,15 +193,14 @@ def part_file(shard: int) -> str:
 def _remove_export(out: LocalFolder) -> None:
     """Remove what an earlier export wrote, and nothing else."""
     place = run_folder(out)
-    settings, names = _earlier(out, place)
+    form, names = _earlier(out, place)
     out.remove(MANIFEST_FILE)
-    if settings is not None:
-        folder = FORMATS[settings["format"]].folder
-        for file in out.list(folder).sizes:
+    if form is not None:
+        for file in out.list(form.folder).sizes:
             stem, suffix = os.path.splitext(file)
             if (stem in names and suffix in FRAME_SUFFIXES) or is_temporary(file):
-                out.remove(f"{folder}/{file}")
-        own = {*LIST_FILES[settings["format"]], CONTAINER_FILES.get(settings["container"])}
+                out.remove(f"{form.folder}/{file}")
+        own = {*LIST_FILES[form.name], CONTAINER_FILES.get(form.container)}
         for file in out.list().sizes:
             if file in own or is_temporary(file):
                 out.remove(file)
@@ -210,13 +209,15 @@ def _remove_export(out: LocalFolder) -> None:
     clear(place)
 
 
-def _earlier(out: LocalFolder, place: LocalFolder) -> tuple[Mapping[str, Any] | None, set[str]]:
-    """Return the settings of an earlier export and the names of its frames: as it planned, or as it told at its end."""
+def _earlier(out: LocalFolder, place: LocalFolder) -> tuple[Format | None, set[str]]:
+    """Return the form of an earlier export and the names of its frames: as it planned, or as it told at its end."""
     try:
         plan = read_plan(place)
         if plan is None:
             return None, set()
-        return plan.settings, {item["name"] for each in plan.assignments() for item in read_items(place, each)}
+        form = FORMATS[plan.settings["format"]]
+        items = (item for each in plan.assignments() for item in read_items(place, each))
+        return replace(form, container=ARRAY) if plan.settings["stack"] else form, {item["name"] for item in items}
     except FileNotFoundError:  # the plan's items: their removal was interrupted, and the frames went before them
         return None, set()
     except PlanError as error:
@@ -225,4 +226,4 @@ def _earlier(out: LocalFolder, place: LocalFolder) -> tuple[Mapping[str, Any] | 
         except ExportError:
             what = f"the plan of the export in {out.url} is damaged, so that nothing tells which files are its own"
             raise ExportError(f"{what}; remove the folder, or choose another") from error
-        return manifest.settings, {os.path.splitext(frame["file"] or "")[0] for frame in manifest.frames}
+        return Format(**manifest.form), {os.path.splitext(frame["file"] or "")[0] for frame in manifest.frames}

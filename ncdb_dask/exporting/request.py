@@ -85,20 +85,25 @@ class ExportRequest:
             raise ExportError(
                 f"{out.path!r}: holds a space, where {form.name}'s list would be cut; choose another folder"
             )
-        return cls(split, root, out, tuple(allowed), form, spec, link, skip_bad)
+        used = spec if form.payload in (TENSOR, PIXELS) else None
+        return cls(split, root, out, tuple(allowed), form, used, link, skip_bad)
 
     def settings(self) -> dict[str, Any]:
-        """Return what shapes the files, as JSON values: an export continues only under the same."""
+        """Return what shapes the files, by the names of the options: an export continues only under the same."""
         return {
             "root": self.root.url,
             "allow_root": [folder.url for folder in self.allowed],
             "format": self.form.name,
-            "payload": self.form.payload,
-            "container": self.form.container,
+            "resized": self.form.payload == PIXELS and FORMATS[self.form.name].payload != PIXELS,
+            "stack": self.form.container != FORMATS[self.form.name].container,
             "layout": self.form.layout,
             "link": self.link,
-            "model": None if self.spec is None else self.spec.as_dict(),
+            **{f"model {key}": value for key, value in (self.model() or {"input": {}})["input"].items()},
         }
+
+    def model(self) -> dict[str, dict[str, Any]] | None:
+        """Return the model file as JSON values; None where the format has no use for it."""
+        return None if self.spec is None else self.spec.as_dict()
 
 
 def _shaped(form: Format, spec: ModelSpec | None, stack: bool, resized: bool, layout: str | None) -> Format:
@@ -106,8 +111,10 @@ def _shaped(form: Format, spec: ModelSpec | None, stack: bool, resized: bool, la
         raise ExportError(f"stack is for --format npy; {form.name} has one form")
     if resized and form.name != "images":
         raise ExportError("resized is for --format images; the others say by themselves what becomes of a picture")
-    if layout is not None and (layout not in LAYOUTS or form.payload != TENSOR):
-        raise ExportError(f"layout {layout!r}: expected {' or '.join(LAYOUTS)}, for a format of tensors")
+    if layout is not None and form.payload != TENSOR:
+        raise ExportError(f"layout is for formats of tensors; --format {form.name} has none")
+    if layout not in (None, *LAYOUTS):
+        raise ExportError(f"layout {layout!r}: expected {' or '.join(LAYOUTS)}")
     if resized:
         form = replace(form, payload=PIXELS, suffix=".png")
     if form.payload in (TENSOR, PIXELS) and spec is None:

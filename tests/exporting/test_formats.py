@@ -58,8 +58,8 @@ def test_the_manifest_is_right_and_nothing_else_lies_there(form, root, out, keys
         "train_split.json",
         sha256((root / "train_split.json").read_bytes()),
     )
-    assert about["settings"]["format"] == FORMS[form]["format"]
-    assert about["settings"]["root"] == str(root)
+    assert about["form"]["name"] == FORMS[form]["format"]
+    assert about["root"] == str(root)
     assert exported == ncdb_dask.read_export(out)
     assert not ncdb_dask.verify_export(out).differences
 
@@ -72,8 +72,8 @@ def test_the_manifest_tells_layout_dtype_and_normalisation(form, root, out):
     last = form in ("raw", "hailo") or picture
     assert about["shape"] == ([6, 8, 3] if last else [3, 6, 8])
     assert about["dtype"] == ("uint8" if picture else "float32")
-    assert about["settings"]["layout"] == (None if picture else "nhwc" if last else "nchw")
-    given = about["settings"]["model"]["input"]
+    assert about["form"]["layout"] == (None if picture else "nhwc" if last else "nchw")
+    given = about["model"]["input"]
     assert (given["mean"], given["std"], given["scale"]) == ([0.1, 0.2, 0.3], [0.5, 0.25, 0.125], 255)
 
 

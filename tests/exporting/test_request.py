@@ -16,8 +16,8 @@ from ncdb_dask.exporting.formats import FORMATS
         ({"format": "raw", "stack": True}, "stack is for --format npy; raw has one form"),
         ({"format": "hailo", "stack": True}, "stack is for --format npy; hailo has one form"),
         ({"format": "npy", "resized": True}, "resized is for --format images"),
-        ({"format": "images", "layout": "nchw"}, "layout 'nchw': expected nchw or nhwc, for a format of tensors"),
-        ({"format": "rknn", "layout": "nhwc"}, "layout 'nhwc': expected nchw or nhwc, for a format of tensors"),
+        ({"format": "images", "layout": "nchw"}, "layout is for formats of tensors; --format images has none"),
+        ({"format": "rknn", "layout": "nhwc"}, "layout is for formats of tensors; --format rknn has none"),
         ({"format": "npy", "layout": "nwhc"}, "layout 'nwhc': expected nchw or nhwc"),
         ({"format": "npy", "link": True}, "link is for --format images from a local data set"),
         ({"format": "images", "resized": True, "link": True}, "link is for --format images"),
@@ -31,7 +31,10 @@ from ncdb_dask.exporting.formats import FORMATS
             if form.payload in ("tensor", "pixels")
         ),
         ({"format": "images", "resized": True, "model_spec": None}, "format images needs to know the network's input"),
-        ({"format": "npy", "model_spec": "nosuch.toml"}, "nosuch.toml: no such model file"),
+        (
+            {"format": "npy", "model_spec": "nosuch.toml"},
+            "nosuch.toml: cannot be read (No such file or directory); expected a model file",
+        ),
         ({"format": "images", "out": "s3://bucket/x"}, "s3://bucket/x: expected a local folder"),
         ({"format": "images", "out": "memory://x"}, "memory://x: expected a local folder"),
         *(

@@ -169,11 +169,11 @@ def test_only_the_shard_of_a_file_that_is_gone_is_done_again(root, out):
     ("options", "says"),
     [
         ({"form": "raw"}, "format was 'npy', now 'raw'"),
-        ({"form": "stacked"}, "container was 'files', now 'array'"),
+        ({"form": "stacked"}, "stack was False, now True"),
         ({"layout": "nhwc"}, "layout was 'nchw', now 'nhwc'"),
         ({"shard_size": 2}, "shard_size was 3, now 2"),
         ({"allow_root": "."}, "allow_root was [], now ["),
-        ({"spec": {"mean": [0, 0, 0]}}, "model was {"),
+        ({"spec": {"mean": [0, 0, 0]}}, "model mean was [0.1, 0.2, 0.3], now [0.0, 0.0, 0.0]"),
     ],
     ids=str,
 )

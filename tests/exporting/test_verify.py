@@ -28,8 +28,7 @@ def differences(out, **options):
 
 
 def frame_file(out, number=0):
-    settings = manifest(out)["settings"]
-    folder = {"npy": "tensors", "raw": "raw"}.get(settings["format"], "images")
+    folder = manifest(out)["form"]["folder"]
     return out / folder / frame_files(out)[number]
 
 
@@ -335,7 +334,21 @@ def test_an_export_that_moved_still_verifies(form, root, out):
     moved = out.with_name("moved")
     shutil.copytree(out, moved, symlinks=True)
     shutil.rmtree(out)
+    with_paths = {"images", "linked", "resized", "raw", "rknn", "ncnn", "pulsar2"}
+    found = differences(moved)
+    assert [what for _, what, _ in found] == ["moved"] * (form in with_paths)
+    assert all(str(out) in detail for _, _, detail in found)
+
+
+@pytest.mark.parametrize("form", ["images", "raw", "pulsar2"])
+def test_an_export_that_moved_is_mended_by_the_same_command(form, root, out):
+    export(root, out, form)
+    moved = out.rename(out.with_name("moved"))
+    before = {name for name in contents(moved) if name.startswith(("images/", "raw/", "calibration"))}
+    stamps = {name: (moved / name).stat().st_mtime_ns for name in before}
+    export(root, moved, form)
     assert differences(moved) == []
+    assert form == "pulsar2" or stamps == {name: (moved / name).stat().st_mtime_ns for name in before}
 
 
 # Another model file
