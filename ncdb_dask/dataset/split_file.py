@@ -78,7 +78,7 @@ def find_split(given: str, root: Folder, options: Mapping[str, object] | None = 
         except OSError as error:
             raise SplitError(f"{given}: cannot be read ({error.strerror or error})") from error
     looked = " and ".join(dict.fromkeys(posixpath.join(folder.url, place) for folder, place in places))
-    raise SplitError(f"{given}: no such split file (looked for {looked}); name yours with --split")
+    raise SplitError(f"{given}: no such split file (looked for {looked}); give the path of yours")
 
 
 def parse_split(data: bytes, name: str) -> SplitFile:

@@ -121,7 +121,6 @@ def _shortage(
     usable = sum(count for weight, count in zip(weights, available, strict=True) if weight)
     by_stratum = f" ({', '.join(held[:12])}{', ...' if len(held) > 12 else ''})" if len(held) > 1 else ""
     left = ", ".join(f"{count} {reason}" for reason, count in pool.left_out.items()) or "none"
-    return (
-        f"{request.size} frames are wanted and {usable} can be chosen{by_stratum}; left out: {left}; "
-        f"{f'ask for at most {usable}, or ' if usable else ''}leave out fewer"
-    )
+    ways = [f"ask for at most {usable}"] * bool(usable) + ["leave out fewer"] * bool(pool.left_out)
+    found = f"{request.size} frames are wanted and {usable} can be chosen{by_stratum}; left out: {left}"
+    return f"{found}; {' or '.join(ways) or 'scan more'}"

@@ -84,7 +84,7 @@ def make_pool(frames: "pd.DataFrame", request: SampleRequest, excluded: Excluded
         Apply the request's gap; a set that is there already is only measured by it.
     """
     left = _Left(np.ones(len(frames), dtype=bool), {})
-    left.out("not ok", frames["status"] != "ok")
+    left.out("without statistics", frames["status"] != "ok")
     named = excluded.among(frames)
     left.out("excluded", named)
     for reason, mask in _ineligible(frames, request.eligible).items():

@@ -115,7 +115,7 @@ def check_ratios(ratios: Sequence[Fraction] | None, bins: DepthBins) -> tuple[Fr
         Where they are not one a range, negative, or do not sum to 1 (within a millionth, for thirds).
     """
     if ratios is None and len(bins.names) != len(DEFAULT_RATIOS):
-        raise SampleError(f"{len(bins.names)} bins ({', '.join(bins.names)}) need as many ratios; name them")
+        raise SampleError(f"{len(bins.names)} bins ({', '.join(bins.names)}) need as many ratios; give them with --ratios")
     given = DEFAULT_RATIOS if ratios is None else tuple(ratios)
     text = ",".join(f"{float(ratio):g}" for ratio in given)
     if len(given) != len(bins.names):

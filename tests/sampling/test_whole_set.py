@@ -313,7 +313,7 @@ def test_every_row_is_counted_once(scan, rows, tmp_path):
     expected = Counter()
     for one in rows:
         if one["status"] != "ok":
-            expected["not ok"] += 1
+            expected["without statistics"] += 1
         elif key(one) in kept_out:
             expected["excluded"] += 1
         elif 4 * one["valid_pixels"] < 192:
@@ -472,7 +472,7 @@ def test_too_few_frames_names_the_ranges_and_writes_nothing(tmp_path):
         ncdb_dask.sample(scan, target, size=14)
     assert str(error.value) == (
         "14 frames are wanted and 13 can be chosen (near 7, mid 4, far 0, very_far 2); "
-        "left out: 2 not ok, 1 unit of depth in doubt; ask for at most 13, or leave out fewer"
+        "left out: 2 without statistics, 1 unit of depth in doubt; ask for at most 13 or leave out fewer"
     )
     assert not target.parent.exists()
     assert len(ncdb_dask.sample(scan, size=13).keys) == 13
@@ -488,7 +488,7 @@ def test_weightless_ranges_do_not_count_as_held(tmp_path):
 def test_a_scan_without_a_frame_that_can_be_chosen(strategy, tmp_path):
     scan = forge(tmp_path / "scan", [faulty("s", "a"), faulty("s", "b")])
     with pytest.raises(
-        SampleError, match=r"5 frames are wanted and 0 can be chosen.*left out: 2 not ok; leave out fewer"
+        SampleError, match=r"5 frames are wanted and 0 can be chosen.*left out: 2 without statistics; leave out fewer"
     ):
         ncdb_dask.sample(scan, size=5, strategy=strategy)
 
