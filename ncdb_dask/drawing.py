@@ -30,6 +30,11 @@ def as_png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
+def plain(text: str) -> str:
+    """Keep matplotlib from reading a user's text as mathematics: names of files and scenes may hold dollar signs."""
+    return text.replace("$", r"\$")
+
+
 def nothing(axes: "Axes") -> None:
     """Say that a panel has nothing to show."""
     axes.text(0.5, 0.5, "nothing to show", transform=axes.transAxes, ha="center", color=GREY)

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ncdb_dask.api.locations import Location, several
+from ncdb_dask.api.locations import Location, file_at, several
 from ncdb_dask.dataset.layout import depth_variants
 from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
 from ncdb_dask.runtime.fanout import RESUMABLE, run_shards
@@ -208,8 +208,7 @@ def draw_scan(scan: Location, picture: Location | None = None, storage_options: 
     from ncdb_dask.scanning.picture import overview  # matplotlib takes a second to import
 
     folder = open_folder(scan, storage_options)
-    target = folder if picture is None else open_folder(os.path.dirname(os.path.abspath(picture)))
-    name = OVERVIEW_FILE if picture is None else os.path.basename(os.fspath(picture))
+    target, name = (folder, OVERVIEW_FILE) if picture is None else file_at(picture, storage_options)
     with reported(folder, "read"):
         drawn = overview(table.read_table(folder, ["status", "mean_depth"]), table.published_summary(folder))
     with reported(target, f"write {name}"):

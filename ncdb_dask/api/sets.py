@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ncdb_dask.api.locations import Location
+from ncdb_dask.api.locations import Location, file_at
 from ncdb_dask.dataset.split import entries
 from ncdb_dask.dataset.split_file import read_splits
 from ncdb_dask.sampling.calibration_set import CalibrationSet, measured_set, sample_set
@@ -28,7 +28,7 @@ def sample(
     by: str | Sequence[str] | None = None,
     weights: Weights | None = None,
     seed: int = 42,
-    exclude: str | Sequence[str] = (),
+    exclude: Location | Sequence[Location] = (),
     min_gap: int = 0,
     min_valid: int | str = 0,
     ambiguous: str = "leave-out",
@@ -70,7 +70,7 @@ def sample(
         the same.
     seed : int
         Of the draw.
-    exclude : str or sequence of str
+    exclude : path, URL, or sequence of these
         Splits whose frames are kept out, such as the validation split; looked for as given and then under the root.
     min_gap : int
         Least difference of frame numbers within a recording, between chosen frames and to excluded ones.
@@ -117,7 +117,7 @@ def sample(
         synthetic=synthetic,
         beyond=beyond,
     )
-    files = None if split is None else SetFiles.at(split)
+    files = None if split is None else SetFiles.at(split, storage_options)
     if files is not None:
         drawn = {PICTURE_SUFFIX: picture, SHEET_SUFFIX: contact_sheet}
         files.check_free(overwrite, [suffix for suffix, wanted in drawn.items() if wanted])
@@ -135,8 +135,12 @@ def sample_report(
     *,
     bins: str | Sequence[float] | None = None,
     names: str | Sequence[str] | None = None,
-    exclude: str | Sequence[str] = (),
+    exclude: Location | Sequence[Location] = (),
     min_gap: int = 0,
+    min_valid: int | str = 0,
+    ambiguous: str = "leave-out",
+    synthetic: str = "keep",
+    beyond: str = "leave-out",
     picture: Location | None = None,
     contact_sheet: Location | None = None,
     root: Location | None = None,
@@ -151,9 +155,9 @@ def sample_report(
         The set; looked for as given and then under the root.
     scan : path or URL
         A finished scan of the data set that it was taken from.
-    bins, names, exclude, min_gap, root, storage_options, on_frame
-        As for `sample`; frames of the set that are excluded, look like an excluded one or are too near to one are
-        counted.
+    bins, names, exclude, min_gap, min_valid, ambiguous, synthetic, beyond, root, storage_options, on_frame
+        As for `sample`, to look at the data set in the same way; frames of the set that are excluded, look like an
+        excluded one or are too near to one are counted.
     picture, contact_sheet : path, optional
         PNG files to write.
 
@@ -167,18 +171,28 @@ def sample_report(
     NcdbError
         A scan or split that cannot be used, or a set of which the scan knows no frame.
     """
-    request = SampleRequest.of(bins=bins, names=names, exclude=exclude, min_gap=min_gap, strategy="random")
+    request = SampleRequest.of(
+        strategy="random",
+        bins=bins,
+        names=names,
+        exclude=exclude,
+        min_gap=min_gap,
+        min_valid=min_valid,
+        ambiguous=ambiguous,
+        synthetic=synthetic,
+        beyond=beyond,
+    )
     table = _table(scan, root, storage_options)
     with reported(table.folder, "read"):
-        found, _ = entries(read_splits([os.fspath(split)], table.root, table.options), table.roots)
-        measured = measured_set(table, found, request, os.path.basename(os.fspath(split)))
+        found, repeated = entries(read_splits([os.fspath(split)], table.root, table.options), table.roots)
+        measured = measured_set(table, found, repeated, request, os.path.basename(os.fspath(split)))
     drawn = _pictures(table, measured, picture is not None, contact_sheet is not None, on_frame)
-    for target, data in zip(
+    for place, data in zip(
         [place for place in (picture, contact_sheet) if place is not None], drawn.values(), strict=True
     ):
-        folder = open_folder(os.path.dirname(os.path.abspath(target)))
-        with reported(folder, "write"):
-            folder.write(os.path.basename(os.fspath(target)), data)
+        folder, name = file_at(place, storage_options)
+        with reported(folder, f"write {name}"):
+            folder.write(name, data)
     return measured
 
 
@@ -196,5 +210,6 @@ def _pictures(
 
         drawn[PICTURE_SUFFIX] = set_picture(chosen)
     if contact_sheet:
-        drawn[SHEET_SUFFIX] = draw_sheet(table, chosen, on_frame)
+        with reported(table.folder, "read"):
+            drawn[SHEET_SUFFIX] = draw_sheet(table, chosen, on_frame)
     return drawn

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=42, show_default=True, help="Of the draw.")
 @click.option("--exclude", multiple=True, metavar="SPLIT.json", help="Keep these frames out; may be repeated.")
 @click.option(
-    "--min-gap", type=int, default=0, show_default=True, help="Least difference of frame numbers in a recording."
+    "--min-gap",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Least difference of frame numbers (the last number in the stem) in a recording; 0 for none.",
 )
 @click.option(
     "--min-valid", default="0", show_default=True, help="Least valid pixels of a depth map: 1000, or 1% of all."
@@ -58,14 +62,11 @@ def sample(scan: str, split: str, as_json: bool, **options: Any) -> None:
     ncdb-dask sample out/scan calibration.json --strategy balanced --by depth_range,lighting
     """  # noqa: D301 - click reads the \b as "do not rewrap"
     from ncdb_dask import api
+    from ncdb_dask.sampling.files import SetFiles
 
     with counted("thumbnails") as on_frame:
         chosen = api.sample(scan, split, on_frame=on_frame, **options)
-    stem = split.removesuffix(".json")
-    files = {"split": split, "report": f"{stem}.report.json"}
-    files |= {"picture": f"{stem}.png"} if options["picture"] else {}
-    files |= {"contact_sheet": f"{stem}.sheet.png"} if options["contact_sheet"] else {}
-    print_set(chosen, files, as_json)
+    print_set(chosen, SetFiles.at(split).places(options["picture"], options["contact_sheet"]), as_json)
 
 
 def print_set(chosen: "CalibrationSet", files: dict[str, str], as_json: bool) -> None:

@@ -13,7 +13,7 @@ from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling.choose import Stratum, choose
 from ncdb_dask.sampling.excluded import Excluded
 from ncdb_dask.sampling.measure import measure
-from ncdb_dask.sampling.pool import COLUMNS, Pool, make_pool
+from ncdb_dask.sampling.pool import COLUMNS, Pool, keys_of, make_pool
 from ncdb_dask.sampling.report import SampleReport
 from ncdb_dask.sampling.request import SampleRequest
 from ncdb_dask.sampling.scanned import ScanTable
@@ -65,8 +65,12 @@ def sample_set(table: ScanTable, request: SampleRequest, name: str) -> Calibrati
     return _made(pool, rows, report)
 
 
-def measured_set(table: ScanTable, entries: Sequence[Entry], request: SampleRequest, name: str) -> CalibrationSet:
+def measured_set(
+    table: ScanTable, entries: Sequence[Entry], repeated: int, request: SampleRequest, name: str
+) -> CalibrationSet:
     """Measure the set that a split holds against a scan; of the request, only what describes the data counts.
+
+    `repeated` entries of the split were left out of `entries`.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def measured_set(table: ScanTable, entries: Sequence[Entry], request: SampleRequ
         As for `sample_set`; also where no frame of the set is known.
     """
     excluded, pool = _prepared(table, request, thin=False)
-    keys = zip(pool.frames["dataset_root"].tolist(), pool.frames["filename"].tolist(), strict=True)
+    keys = keys_of(pool.frames)
     ok = (pool.frames["status"] == "ok").to_numpy(dtype=bool)
     row_of = {key: row for row, key in enumerate(keys) if ok[row]}
     found = [row_of.get(entry.key) for entry in entries]
@@ -85,9 +89,8 @@ def measured_set(table: ScanTable, entries: Sequence[Entry], request: SampleRequ
             "expected a set whose frames were scanned"
         )
     strata = _ranges(pool, rows, request)
-    report = measure(
-        table, pool, rows, strata, excluded, split=name, settings=described(request), unknown=len(found) - len(rows)
-    )
+    known: dict[str, Any] = {"settings": described(request), "unknown": len(found) - len(rows), "repeated": repeated}
+    report = measure(table, pool, rows, strata, excluded, split=name, **known)
     return _made(pool, rows, report)
 
 
@@ -112,7 +115,7 @@ def _ranges(pool: Pool, rows: Rows, request: SampleRequest) -> tuple[Stratum, ..
 def _made(pool: Pool, rows: Rows, report: SampleReport) -> CalibrationSet:
     names = (*report.settings["names"], BEYOND)
     chosen = pool.frames.iloc[rows]
-    keys = tuple(zip(chosen["dataset_root"].tolist(), chosen["filename"].tolist(), strict=True))
+    keys = tuple(keys_of(chosen))
     depth = pool.frames["mean_depth"].to_numpy(dtype=float, na_value=math.nan)
     ranges = tuple(names[code] for code in pool.depth_range[rows])
     return CalibrationSet(keys, report, rows, ranges, (depth[pool.population], depth[rows]))

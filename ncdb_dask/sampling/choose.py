@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ncdb_dask.errors import SampleError
-from ncdb_dask.sampling.allocate import quotas
-from ncdb_dask.sampling.draw import first_by_priority, interleaved
+from ncdb_dask.sampling.allocate import quotas, sequence
+from ncdb_dask.sampling.draw import first_by_priority
 from ncdb_dask.sampling.pool import Pool
 from ncdb_dask.sampling.request import SampleRequest
 from ncdb_dask.sampling.strata import Grouping, cell_name
@@ -52,8 +52,8 @@ def choose(pool: Pool, request: SampleRequest) -> tuple[Rows, tuple[Stratum, ...
     Returns
     -------
     rows : ndarray of intp, shape (size,)
-        Rows of the scan. For all strategies but ``uniform`` and ``first``, every beginning of the list is a smaller
-        set of the same kind.
+        Rows of the scan. For all strategies but ``uniform``, the first n are the set of n frames: many tools read only
+        the first frames of a list (32, 64, 300).
     strata : tuple of Stratum
         What each gave.
 
@@ -65,11 +65,12 @@ def choose(pool: Pool, request: SampleRequest) -> tuple[Rows, tuple[Stratum, ...
     rows = pool.population
     grouping = Grouping.of(pool.frames.iloc[rows], request.by, request.bins, pool.depth_range[rows])
     cells, weights = _weighted(grouping, request)
-    members = {cell: np.flatnonzero((grouping.codes == code) & pool.open) for code, cell in enumerate(grouping.cells)}
+    members = dict(zip(grouping.cells, grouping.members(pool.open), strict=True))
     available = [len(members.get(cell, ())) for cell in cells]
-    granted = quotas(weights, available, request.size)
-    if sum(granted) < request.size:
+    order = np.asarray(sequence(weights, available, request.size), dtype=np.intp)
+    if len(order) < request.size:
         raise SampleError(_shortage(pool, request, cells, weights, available))
+    granted = np.bincount(order, minlength=len(cells)).tolist()
     requested = quotas(weights, [request.size] * len(cells), request.size)
     whole = sum(weights)
     strata = tuple(
@@ -78,12 +79,11 @@ def choose(pool: Pool, request: SampleRequest) -> tuple[Rows, tuple[Stratum, ...
     )
     if request.strategy in ORDERED:
         return rows[ORDERED[request.strategy](pool, request.size)], strata
-    drawn = [
-        members[cell][first_by_priority(pool.priority[members[cell]], count)]
-        for cell, count in zip(cells, granted, strict=True)
-        if count
-    ]
-    return rows[interleaved(drawn)], strata
+    drawn = np.empty(request.size, dtype=np.intp)
+    for code, (cell, count) in enumerate(zip(cells, granted, strict=True)):
+        if count:
+            drawn[order == code] = members[cell][first_by_priority(pool.priority[members[cell]], count)]
+    return rows[drawn], strata
 
 
 def _weighted(grouping: Grouping, request: SampleRequest) -> tuple[list[tuple[str, ...]], list[Fraction]]:
@@ -91,7 +91,7 @@ def _weighted(grouping: Grouping, request: SampleRequest) -> tuple[list[tuple[st
     if request.ratios is not None:
         return [(name,) for name in request.bins.names], list(request.ratios)
     if request.weights is not None:
-        request.weights.check_covers(grouping.cells, grouping.counts)
+        request.weights.check_cells(grouping.cells, grouping.counts)
         return list(request.weights.weights), list(request.weights.weights.values())
     matched = request.strategy == "matched"
     return list(grouping.cells), [Fraction(count if matched else 1) for count in grouping.counts]

@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -197,6 +198,7 @@ def _colour_bar(page: Image.Image, draw: ImageDraw.ImageDraw, span: tuple[float,
         draw.text((left + share * width, 28), f"{depth:.1f} m", INK, font=_font(12), anchor="ma")
 
 
+@lru_cache(maxsize=8)
 def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
     from matplotlib import font_manager  # it brings a font that has more than Latin letters
 

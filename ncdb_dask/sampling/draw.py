@@ -43,13 +43,3 @@ def reseeded(priority: Priorities, number: int) -> Priorities:
 def first_by_priority(priority: Priorities, count: int) -> Positions:
     """Return the positions of the `count` lowest priorities, in their order."""
     return np.argsort(priority, kind="stable")[:count]
-
-
-def interleaved(strata: list[Positions]) -> Positions:
-    """Merge the strata so that every beginning of the list holds them in the proportions of the whole.
-
-    Many tools read only the first frames of a calibration list (32, 64, 300): these are then a small calibration set
-    of the same kind, not the first stratum.
-    """
-    place = np.concatenate([(np.arange(len(frames)) + 0.5) / max(len(frames), 1) for frames in strata])
-    return np.concatenate(strata)[np.argsort(place, kind="stable")]

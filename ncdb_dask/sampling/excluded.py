@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ncdb_dask.dataset.split import Roots, entries
 from ncdb_dask.dataset.split_file import read_splits
+from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling import neighbours
 from ncdb_dask.store.folder import Folder
 
@@ -29,15 +30,12 @@ class Excluded:
         The split files.
     keys : frozenset of (str, str)
         The frames that they name.
-    faulty : int
-        Items that name no frame.
     scanned : int or None
         How many of the frames are in the scan with a picture that can be compared; None before `among` was asked.
     """
 
     names: tuple[str, ...] = ()
     keys: frozenset[Key] = frozenset()
-    faulty: int = 0
     scanned: int | None = None
     _hashes: neighbours.Hashes = field(default_factory=lambda: np.empty(0, dtype=np.uint64), repr=False)
 
@@ -49,12 +47,19 @@ class Excluded:
         ------
         SplitError
             A file that is missing or no split.
+        SampleError
+            An item that names no frame of the data set: it would keep nothing out.
         """
         if not names:
             return cls()
         found, _ = entries(read_splits(names, root, options), roots)
-        sound = [entry for entry in found if entry.status is None]
-        return cls(tuple(names), frozenset(entry.key for entry in sound), len(found) - len(sound))
+        faulty = [entry for entry in found if entry.status is not None]
+        if faulty:
+            raise SampleError(
+                f"{faulty[0].detail}; {len(faulty)} of {len(found)} items name no frame here, and would keep none out: "
+                "mend them, or name the data set's folder with --root"
+            )
+        return cls(tuple(names), frozenset(entry.key for entry in found))
 
     def among(self, frames: "pd.DataFrame") -> Mask:
         """Say which rows are frames to keep out, and remember what these look like."""

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling.calibration_set import CalibrationSet
@@ -29,8 +30,8 @@ class SetFiles:
     split: str
 
     @classmethod
-    def at(cls, split: str | os.PathLike[str]) -> "SetFiles":
-        """Name the files beside a split.
+    def at(cls, split: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> "SetFiles":
+        """Name the files beside a split; `options` are fsspec's for URLs.
 
         Raises
         ------
@@ -41,7 +42,7 @@ class SetFiles:
         parent, name = os.path.split(path)
         if not name.endswith(".json") or name == ".json":
             raise SampleError(f"{path}: expected the name of a split to write, such as calibration.json")
-        return cls(open_folder(parent or "."), name)
+        return cls(open_folder(parent or ".", options), name)
 
     @property
     def stem(self) -> str:
@@ -94,8 +95,15 @@ class SetFiles:
             return own
         return {*own, self.split} if hashlib.sha256(split).hexdigest() == digest else set()
 
-    def write(self, chosen: CalibrationSet, pictures: Mapping[str, bytes]) -> dict[str, str]:
-        """Write the set; `pictures` are PNGs by suffix. Returns where everything is.
+    def places(self, picture: bool, contact_sheet: bool) -> dict[str, str]:
+        """Return where each file of a set is written."""
+        drawn = {"picture": PICTURE_SUFFIX} if picture else {}
+        drawn |= {"contact_sheet": SHEET_SUFFIX} if contact_sheet else {}
+        names = {"split": self.split, "report": self.report, **{kind: self.stem + end for kind, end in drawn.items()}}
+        return {kind: f"{self.folder.url}/{name}" for kind, name in names.items()}
+
+    def write(self, chosen: CalibrationSet, pictures: Mapping[str, bytes]) -> None:
+        """Write the set; `pictures` are PNGs by suffix.
 
         The pictures of an earlier set, if no new ones take their place, are removed.
 
@@ -113,4 +121,3 @@ class SetFiles:
             self.folder.write_all({**named, self.report: report, self.split: split})
             for name in outdated:
                 self.folder.remove(name)
-        return {name: f"{self.folder.url}/{name}" for name in (self.split, self.report, *named)}

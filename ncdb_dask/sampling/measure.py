@@ -1,7 +1,7 @@
 """Measuring a calibration set: its distances from the data set, beside those of random sets of its size."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ from ncdb_dask.sampling.choose import Stratum
 from ncdb_dask.sampling.distance import total_variation, wasserstein, wasserstein_binned
 from ncdb_dask.sampling.draw import reseeded
 from ncdb_dask.sampling.excluded import Excluded
-from ncdb_dask.sampling.neighbours import effective_number, hash_values
-from ncdb_dask.sampling.pool import Pool, crowded_out, synthetic_only
+from ncdb_dask.sampling.neighbours import MOST_COMPARED, effective_number, hash_values
+from ncdb_dask.sampling.pool import Pool, ambiguous_numbers, crowded_out, synthetic_only
 from ncdb_dask.sampling.report import RANDOM_SETS, Distance, SampleReport
 from ncdb_dask.sampling.scanned import ScanTable
 from ncdb_dask.sampling.strata import BEYOND
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Rows = npt.NDArray[np.intp]
+Counts = npt.NDArray[np.int64]
 
 
 def measure(
@@ -35,6 +36,7 @@ def measure(
     split: str,
     settings: dict[str, Any],
     unknown: int = 0,
+    repeated: int = 0,
 ) -> SampleReport:
     """Compute the report of a set.
 
@@ -50,19 +52,13 @@ def measure(
         What was wanted and granted.
     excluded : Excluded
         What was to be kept out.
-    split, settings, unknown
+    split, settings, unknown, repeated
         See `SampleReport`.
     """
-    others = _random_sets(pool, len(rows))
-    frames = pool.frames
-    pixels = table.pooled_depth([pool.population, rows, *others])
-    pictures = table.rows(rows, ["phash"])["phash"].dropna()
-    scene, light = (_counted(frames[column], [pool.population, rows, *others]) for column in ("scene_type", "lighting"))
-    depth = frames["mean_depth"].to_numpy(dtype=float, na_value=np.nan)
-    population = np.sort(depth[pool.population])
-    edges = histogram_edges()
-    centres = np.sqrt(edges[1:] * edges[:-1])
-    ranges = _ranges(pool, [pool.population, rows], settings["names"])
+    sets = [pool.population, rows, *_random_sets(pool, len(rows))]
+    pixels = table.pooled_depth(sets)
+    scene, light = (_counted(pool.frames[column], sets) for column in ("scene_type", "lighting"))
+    pictures = hash_values(table.rows(rows, ["phash"])["phash"].dropna().tolist())
     leaks = {"excluded": pool.excluded, "same_picture": pool.same_picture, "near": pool.near} if excluded.keys else {}
     report = SampleReport(
         split=split,
@@ -70,27 +66,39 @@ def measure(
         settings=settings,
         size=len(rows),
         unknown=unknown,
+        repeated=repeated,
         population=len(pool.population),
         left_out=pool.left_out,
         strata=strata,
-        distances={
-            "mean_depth": _compared([wasserstein(population, depth[some]) for some in (rows, *others)]),
-            "pixel_depth": _compared([wasserstein_binned(pixels[0], some, centres) for some in pixels[1:]]),
-            "scene_type": _compared([total_variation(scene[0], some) for some in scene[1:]]),
-            "lighting": _compared([total_variation(light[0], some) for some in light[1:]]),
-        },
-        effective_frames=effective_number(hash_values(pictures.tolist())) if len(pictures) == len(rows) else None,
+        distances=_distances(pool, sets, pixels, scene, light),
+        effective_frames=effective_number(pictures) if len(pictures) else None,
+        compared_frames=len(pictures),
         leaks={name: int(mask[rows].sum()) for name, mask in leaks.items()},
         crowded=_crowded(pool, rows, settings["min_gap"]),
         uncompared=len(excluded.keys) - (excluded.scanned or 0),
         notes=(),
-        depth_ranges=ranges,
+        depth_ranges=_ranges(pool, sets[:2], settings["names"]),
         scene_types={name: (scene[0][name], scene[1][name]) for name in scene[0] | scene[1]},
         lighting={name: (light[0][name], light[1][name]) for name in light[0] | light[1]},
         pixel_histogram=(tuple(pixels[0].tolist()), tuple(pixels[1].tolist())),
     )
-    synthetic = int(synthetic_only(frames["depth_variant"].iloc[rows]).sum())
-    return replace(report, notes=tuple(_notes(report, excluded, synthetic)))
+    return replace(report, notes=tuple(_notes(report, pool, rows, excluded)))
+
+
+def _distances(
+    pool: Pool, sets: Sequence[Rows], pixels: Counts, scene: Sequence[Counter[str]], light: Sequence[Counter[str]]
+) -> dict[str, Distance]:
+    """Compare the first of the sets, the population, with each of the others: the set itself, then random ones."""
+    depth = pool.frames["mean_depth"].to_numpy(dtype=float, na_value=np.nan)
+    population = np.sort(depth[sets[0]])
+    edges = histogram_edges()
+    centres = np.sqrt(edges[1:] * edges[:-1])
+    return {
+        "mean_depth": _compared([wasserstein(population, depth[rows]) for rows in sets[1:]]),
+        "pixel_depth": _compared([wasserstein_binned(pixels[0], counts, centres) for counts in pixels[1:]]),
+        "scene_type": _compared([total_variation(scene[0], counts) for counts in scene[1:]]),
+        "lighting": _compared([total_variation(light[0], counts) for counts in light[1:]]),
+    }
 
 
 def _random_sets(pool: Pool, size: int) -> list[Rows]:
@@ -123,36 +131,51 @@ def _compared(values: Sequence[float | None]) -> Distance:
     return Distance(own, float(np.median(known)) if known else None, known[-1] if known else None)
 
 
-def _notes(report: SampleReport, excluded: Excluded, synthetic: int) -> list[str]:
-    names = " and ".join(excluded.names)
-    notes = []
+def _notes(report: SampleReport, pool: Pool, rows: Rows, excluded: Excluded) -> list[str]:
+    return [
+        *_notes_on_strata(report),
+        *_notes_on_excluded(report, " and ".join(excluded.names)),
+        *_notes_on_frames(report, pool.frames.iloc[rows], ambiguous_numbers(pool.frames.iloc[pool.population])),
+    ]
+
+
+def _notes_on_strata(report: SampleReport) -> Iterator[str]:
     for s in report.strata:
         if s.requested is not None and s.available < s.requested:
-            notes.append(
-                f"{s.name} holds {s.available} of {s.requested} frames; others give {s.requested - s.available} more"
-            )
+            missing = s.requested - s.available
+            yield f"{s.name} holds {s.available} of {s.requested} frames; others give {missing} more"
+
+
+def _notes_on_excluded(report: SampleReport, names: str) -> Iterator[str]:
     if report.leaks.get("excluded"):
-        notes.append(f"{report.leaks['excluded']} frames of the set are in {names}")
+        yield f"{report.leaks['excluded']} frames of the set are in {names}"
     if report.leaks.get("same_picture"):
-        notes.append(f"{report.leaks['same_picture']} frames of the set are the same picture as one of {names}")
+        yield f"{report.leaks['same_picture']} frames of the set are the same picture as one of {names}"
     if report.leaks.get("near"):
-        notes.append(
-            f"{report.leaks['near']} frames of the set are neighbours of one of {names}; --min-gap leaves them out"
-        )
-    if report.crowded:
-        notes.append(
-            f"{report.crowded} frames of the set are nearer than {report.settings['min_gap']} to another of it"
-        )
+        hint = "; --min-gap leaves them out" if "strategy" in report.settings else ""
+        yield f"{report.leaks['near']} frames of the set are neighbours of one of {names}{hint}"
     if report.uncompared:
-        notes.append(
-            f"{report.uncompared} frames of {names} have no picture in the scan: only names and numbers were compared"
-        )
-    if excluded.faulty:
-        notes.append(f"{excluded.faulty} items of {names} name no frame and keep nothing out")
+        found = f"{report.uncompared} frames of {names} have no picture in the scan"
+        yield f"{found}: only their names and numbers were compared"
+
+
+def _notes_on_frames(report: SampleReport, frames: "pd.DataFrame", ambiguous: int) -> Iterator[str]:
+    gap = report.settings["min_gap"]
+    if report.crowded:
+        yield f"{report.crowded} frames of the set are nearer than {gap} to another of it"
+    if gap and ambiguous:
+        found = f"{ambiguous} frames share their number, the last in the stem, with another of their recording"
+        yield f"{found}; the gap keeps one of each"
     if report.unknown:
-        notes.append(f"{report.unknown} frames of the set are not in the scan, or have no statistics there")
+        yield f"{report.unknown} frames of the set are not in the scan, or have no statistics there"
+    if report.repeated:
+        yield f"{report.repeated} entries of the set repeat an earlier one and are counted once"
+    synthetic = int(synthetic_only(frames["depth_variant"]).sum())
     if synthetic:
-        notes.append(f"{synthetic} frames of the set have synthetic depth only, which decided their depth range")
+        yield f"{synthetic} frames of the set have synthetic depth only, which decided their depth range"
     if not report.lighting:
-        notes.append("the scan has no image statistics: nothing is known of lighting and near-duplicates")
-    return notes
+        yield "the scan has no image statistics: nothing is known of lighting and near-duplicates"
+    elif report.compared_frames < report.size:
+        yield f"{report.size - report.compared_frames} frames of the set have no picture hash in the scan"
+    elif report.effective_frames is None:
+        yield f"near-duplicates are counted in sets of at most {MOST_COMPARED} frames"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ncdb_dask.drawing import BLUE, GREY, LIGHT_GREY, ORANGE, as_png, nothing, six_panels
+from ncdb_dask.drawing import BLUE, GREY, LIGHT_GREY, ORANGE, as_png, nothing, plain, six_panels
 from ncdb_dask.sampling.calibration_set import CalibrationSet
 from ncdb_dask.sampling.report import SampleReport
 from ncdb_dask.sampling.strata import DEPTH_RANGE
@@ -37,7 +37,7 @@ def set_picture(chosen: CalibrationSet) -> bytes:
     moved = report.distances["mean_depth"]
     how = f", {report.settings['strategy']}, seed {report.settings['seed']}" if "strategy" in report.settings else ""
     apart = "" if moved.value is None else f": mean depth {moved.value:.2f} m from the data set"
-    figure.suptitle(f"{report.split}{how}{apart}", fontsize=16)
+    figure.suptitle(f"{plain(report.split)}{how}{apart}", fontsize=16)
     return as_png(figure)
 
 
@@ -67,7 +67,7 @@ def _histogram(
     for edge, name in zip(map(float, report.settings["bins"]), [*report.settings["names"], ""], strict=True):
         if math.isfinite(edge) and edge <= bins[-1]:
             axes.axvline(edge, color=GREY, linestyle="--", linewidth=1)
-            axes.text(edge, 0.98, f" {name}", rotation=90, va="top", fontsize=8, color=GREY, transform=across)
+            axes.text(edge, 0.98, f" {plain(name)}", rotation=90, va="top", fontsize=8, color=GREY, transform=across)
 
 
 def _pixels(axes: "Axes", report: SampleReport) -> None:
@@ -122,7 +122,7 @@ def _shares(axes: "Axes", title: str, counts: Mapping[str, tuple[int, int]]) -> 
 
 
 def _finish_bars(axes: "Axes", names: list[str], label: str) -> None:
-    axes.set_yticks(np.arange(len(names)), names)
+    axes.set_yticks(np.arange(len(names)), [plain(name) for name in names])
     axes.set_ylim(min(-0.6, len(names) - 4.6), len(names) - 0.4)
     axes.margins(x=0.25)
     axes.set_xlabel(label)

@@ -12,7 +12,6 @@ from ncdb_dask.sampling import neighbours
 from ncdb_dask.sampling.draw import Priorities, priorities
 from ncdb_dask.sampling.excluded import Excluded
 from ncdb_dask.sampling.request import KEEP, NEAREST, Eligibility, SampleRequest
-from ncdb_dask.sampling.strata import DEPTH_RANGE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +54,7 @@ class Pool:
     left_out : mapping of str to int
         Rows by reason.
     excluded, same_picture, near : ndarray of bool, shape (rows,)
-        Rows that are kept out by name; rows of the population that are the same picture as one of them, or too near.
+        Rows that are kept out by name; other rows that are the same picture as one of them, or too near to one.
     """
 
     frames: "pd.DataFrame"
@@ -87,22 +86,15 @@ def make_pool(frames: "pd.DataFrame", request: SampleRequest, excluded: Excluded
     left.out("without statistics", frames["status"] != "ok")
     named = excluded.among(frames)
     left.out("excluded", named)
+    same, near = _leaking(frames, np.flatnonzero(left.open), request, excluded)
     for reason, mask in _ineligible(frames, request.eligible).items():
         left.out(reason, mask)
     depth = frames["mean_depth"].to_numpy(dtype=float, na_value=np.nan)
-    bins = request.bins
-    depth_range = (bins.nearest if request.eligible.beyond == NEAREST else bins.place)(depth)
-    if DEPTH_RANGE in request.by:
-        left.out("beyond all depth ranges", depth_range < 0)
+    place = request.bins.nearest if request.eligible.beyond == NEAREST else request.bins.place
+    depth_range = place(depth)
+    left.out("beyond all depth ranges", depth_range < 0)
     population = np.flatnonzero(left.open)
-    near = np.zeros(len(frames), dtype=bool)
-    same = near.copy()
-    members = frames.iloc[population]
-    keys = list(zip(members["dataset_root"].tolist(), members["filename"].tolist(), strict=True))
-    priority = priorities(request.seed, keys)
-    if excluded.keys and len(population):
-        same[population] = excluded.pictured(members)
-        near[population] = excluded.near(keys, request.min_gap or NEXT)
+    priority = priorities(request.seed, keys_of(frames.iloc[population]))
     if thin and request.min_gap:
         left.out("same picture as an excluded frame", same)
         left.out("too near to an excluded frame", near)
@@ -111,6 +103,21 @@ def make_pool(frames: "pd.DataFrame", request: SampleRequest, excluded: Excluded
         crowded[rows] = crowded_out(frames.iloc[rows], priority[left.open[population]], request.min_gap)
         left.out("too near to a frame of higher priority", crowded)
     return Pool(frames, depth_range, population, left.open[population], priority, left.counts, named, same, near)
+
+
+def _leaking(frames: "pd.DataFrame", rows: Rows, request: SampleRequest, excluded: Excluded) -> tuple[Mask, Mask]:
+    """Say which rows are the same picture as an excluded frame, and which are too near to one."""
+    same, near = np.zeros(len(frames), dtype=bool), np.zeros(len(frames), dtype=bool)
+    if excluded.keys and len(rows):
+        some = frames.iloc[rows]
+        same[rows] = excluded.pictured(some)
+        near[rows] = excluded.near(keys_of(some), request.min_gap or NEXT)
+    return same, near
+
+
+def keys_of(frames: "pd.DataFrame") -> list[tuple[str, str]]:
+    """Return the key of each frame."""
+    return list(zip(frames["dataset_root"].tolist(), frames["filename"].tolist(), strict=True))
 
 
 @dataclass
@@ -150,3 +157,10 @@ def crowded_out(frames: "pd.DataFrame", priority: Priorities, gap: int) -> Mask:
     recordings, _ = frames["dataset_root"].factorize()
     numbers = neighbours.frame_numbers(frames["filename"].tolist())
     return ~neighbours.thinned(recordings.astype(np.int64), numbers, priority, gap)
+
+
+def ambiguous_numbers(frames: "pd.DataFrame") -> int:
+    """Count the frames whose number another frame of their recording has, too: a gap keeps one of each such group."""
+    numbers = neighbours.frame_numbers(frames["filename"].tolist())
+    shared = frames[["dataset_root"]].assign(number=numbers).duplicated(keep=False).to_numpy()
+    return int((shared & (numbers >= 0)).sum())

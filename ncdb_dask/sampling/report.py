@@ -47,6 +47,8 @@ class SampleReport:
         Frames of the set that the scan knows.
     unknown : int
         Frames of the set that are not in the scan, or have no statistics there.
+    repeated : int
+        Entries of the set that repeat an earlier one and are counted once.
     population : int
         Frames of the data set that it is to represent.
     left_out : mapping of str to int
@@ -56,8 +58,9 @@ class SampleReport:
     distances : mapping of str to Distance
         ``mean_depth`` (Wasserstein, metres), ``pixel_depth`` (Wasserstein of the pooled pixels, metres),
         ``scene_type`` and ``lighting`` (total variation, 0 to 1).
-    effective_frames : float or None
-        Distinct pictures that the set is worth; None without image statistics, or for sets of more than 20,000.
+    effective_frames, compared_frames : float or None, int
+        Distinct pictures that the set is worth, and of how many of its frames the scan knows the picture; None where it
+        knows none, or more than 20,000.
     leaks : mapping of str to int
         Chosen frames that are ``excluded``, the ``same_picture`` as an excluded frame, or ``near`` one.
     crowded : int
@@ -77,11 +80,13 @@ class SampleReport:
     settings: Mapping[str, Any]
     size: int
     unknown: int
+    repeated: int
     population: int
     left_out: Mapping[str, int]
     strata: tuple[Stratum, ...]
     distances: Mapping[str, Distance]
     effective_frames: float | None
+    compared_frames: int
     leaks: Mapping[str, int]
     crowded: int
     uncompared: int
@@ -106,7 +111,7 @@ class SampleReport:
         lines += [_distance(name, distance) for name, distance in self.distances.items() if distance.value is not None]
         if self.effective_frames is not None:
             lines.append(
-                f"Distinct      {self.effective_frames:.1f} of {self.size} frames (near-duplicates count once)"
+                f"Distinct      {self.effective_frames:.1f} of {self.compared_frames} (near-duplicates count once)"
             )
         return "\n".join([*lines, *(f"Note          {note}" for note in self.notes)])
 

@@ -147,10 +147,9 @@ class SampleRequest:
         """
         if strategy not in STRATEGIES:
             raise SampleError(f"strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
-        if size < 1:
-            raise SampleError(f"size {size}: expected at least 1")
-        if min_gap < 0:
-            raise SampleError(f"min-gap {min_gap}: expected a difference of frame numbers, 0 for none")
+        _check_whole("size", size, "a number of frames, at least 1", least=1)
+        _check_whole("min-gap", min_gap, "a difference of frame numbers, 0 for none", least=0)
+        _check_whole("seed", seed, "a whole number")
         for name, value, users in (
             ("ratios", ratios, ("stratified",)),
             ("weights", weights, ("balanced",)),
@@ -163,9 +162,14 @@ class SampleRequest:
         table = None if weights is None else read_weights(weights, columns, depth_bins)
         shares = check_ratios(_fractions(ratios), depth_bins) if strategy == "stratified" else None
         eligible = Eligibility.of(min_valid, ambiguous, synthetic, beyond)
-        excluded = [exclude] if isinstance(exclude, (str, os.PathLike)) else exclude
+        excluded = [exclude] if isinstance(exclude, (str, os.PathLike)) else exclude or ()
         kept_out = tuple(os.fspath(place) for place in excluded)
         return cls(size, strategy, depth_bins, columns, shares, table, seed, kept_out, min_gap, eligible)
+
+
+def _check_whole(name: str, value: object, expected: str, least: int | None = None) -> None:
+    if type(value) is not int or (least is not None and value < least):  # a bool is an int to isinstance
+        raise SampleError(f"{name} {value!r}: expected {expected}")
 
 
 def _listed(given: str | Sequence[str] | None) -> tuple[str, ...] | None:

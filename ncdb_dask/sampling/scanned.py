@@ -1,7 +1,7 @@
 """Reading a finished scan for sampling: whole columns of all rows, and heavy columns of a few rows only."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +54,10 @@ class ScanTable:
     @property
     def roots(self) -> Roots:
         """Where its frames may lie."""
-        allowed = self.manifest.plan.settings["allow_root"]
-        return Roots.of(self.root, [open_folder(place, self.options) for place in allowed])
+        settings = self.manifest.plan.settings
+        found = Roots.of(self.root, [open_folder(place, self.options) for place in settings["allow_root"]])
+        # Splits that name a data set absolutely name it where it was scanned.
+        return replace(found, spellings=tuple(dict.fromkeys([*found.spellings, settings["root"]])))
 
     @cached_property
     def _starts(self) -> Rows:

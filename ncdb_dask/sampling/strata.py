@@ -26,6 +26,9 @@ BEYOND = "beyond"
 NONE = "none"
 # A cell needs frames to choose from: a column with more values than this is no grouping but a measurement.
 MAX_VALUES = 64
+# The frames are shared out one at a time over all cells: 100,000 over so many take five seconds.
+MAX_CELLS = 500
+# Ratios and weights lie between this and its inverse, or are 0.
 LEAST = 1e-18
 
 Cell = tuple[str, ...]
@@ -115,7 +118,9 @@ def check_ratios(ratios: Sequence[Fraction] | None, bins: DepthBins) -> tuple[Fr
         Where they are not one a range, negative, or do not sum to 1 (within a millionth, for thirds).
     """
     if ratios is None and len(bins.names) != len(DEFAULT_RATIOS):
-        raise SampleError(f"{len(bins.names)} bins ({', '.join(bins.names)}) need as many ratios; give them with --ratios")
+        raise SampleError(
+            f"{len(bins.names)} bins ({', '.join(bins.names)}) need as many ratios; give them with --ratios"
+        )
     given = DEFAULT_RATIOS if ratios is None else tuple(ratios)
     text = ",".join(f"{float(ratio):g}" for ratio in given)
     if len(given) != len(bins.names):
@@ -153,6 +158,13 @@ class Grouping:
         counts: list[int] = np.bincount(self.codes, minlength=len(self.cells)).tolist()
         return counts
 
+    def members(self, some: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.intp]]:
+        """Return the positions of each cell's frames among `some`, rising."""
+        positions = np.flatnonzero(some)
+        order = positions[np.argsort(self.codes[positions], kind="stable")]
+        bounds = np.searchsorted(self.codes[order], np.arange(1, len(self.cells)))
+        return np.split(order, bounds) if self.cells else []
+
     @classmethod
     def of(
         cls, frames: "pd.DataFrame", columns: Sequence[str], bins: DepthBins, depth_range: npt.NDArray[np.int64]
@@ -162,7 +174,7 @@ class Grouping:
         Raises
         ------
         SampleError
-            A column of too many values.
+            A column of too many values, or too many cells.
         """
         codes, values = np.zeros(len(frames), dtype=np.int64), []
         for column in columns:
@@ -170,6 +182,8 @@ class Grouping:
             codes = codes * len(names) + found
             values.append(names)
         present, codes = np.unique(codes, return_inverse=True)
+        if len(present) > MAX_CELLS:
+            raise SampleError(f"{' x '.join(columns)}: {len(present)} cells hold frames; expected at most {MAX_CELLS}")
         shape = [len(names) for names in values]
         index = np.unravel_index(present, shape) if shape else ()
         cells = tuple(
@@ -185,7 +199,9 @@ def _by_value(frames: "pd.DataFrame", column: str) -> tuple[npt.NDArray[np.int64
             f"column {column} has {len(values)} different values; expected at most {MAX_VALUES}, such as scene_type has"
         )
     names = [str(value) for value in values]
-    return np.where(codes < 0, len(names), codes).astype(np.int64), [*names, NONE] if (codes < 0).any() else names
+    if (codes < 0).any() and NONE not in names:
+        names.append(NONE)
+    return np.where(codes < 0, names.index(NONE) if NONE in names else 0, codes).astype(np.int64), names
 
 
 def cell_name(cell: Cell) -> str:

@@ -10,9 +10,12 @@ from fractions import Fraction
 from typing import Any
 
 from ncdb_dask.errors import SampleError
-from ncdb_dask.sampling.strata import DEPTH_RANGE, Cell, DepthBins, as_written, cell_name
+from ncdb_dask.sampling.strata import DEPTH_RANGE, MAX_CELLS, Cell, DepthBins, as_written, cell_name
+from ncdb_dask.scanning.schema import SCENE_TYPES
 
 WEIGHT = "weight"
+# Values that are right although no frame of this data set has them.
+VOCABULARY = {"scene_type": [name for name, _ in SCENE_TYPES], "lighting": ["day", "dusk", "night"]}
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,13 @@ class WeightTable:
     columns: Cell
     weights: Mapping[Cell, Fraction]
 
-    def check_covers(self, cells: Sequence[Cell], counts: Sequence[int]) -> None:
-        """Check that every cell that holds frames has a weight.
+    def check_cells(self, cells: Sequence[Cell], counts: Sequence[int]) -> None:
+        """Check that every cell that holds frames has a weight, and that no weight is for a value that does not exist.
 
         Raises
         ------
         SampleError
-            Where the table misses one.
+            Where the table misses a cell, or names a value that is neither the scan's vocabulary nor any frame's.
         """
         missing = [(cell, count) for cell, count in zip(cells, counts, strict=True) if cell not in self.weights]
         if missing:
@@ -49,6 +52,14 @@ class WeightTable:
                 f"{self.name}: has no weight for {cell_name(cell)}, which holds {count} frames{more}; "
                 "add it, 0 to take none of them"
             )
+        for place, column in enumerate(self.columns):
+            known = {*VOCABULARY.get(column, ()), *(cell[place] for cell in cells)}
+            for cell, weight in self.weights.items():
+                if weight and column != DEPTH_RANGE and cell[place] not in known:
+                    raise SampleError(
+                        f"{self.name}: names the {column} {cell[place]!r}, which no frame has; "
+                        f"expected {', '.join(sorted(known))}"
+                    )
 
 
 def read_weights(
@@ -84,6 +95,8 @@ def read_weights(
         weights[cell] = _weight(name, cell, value)
         if DEPTH_RANGE in columns and (found := cell[list(columns).index(DEPTH_RANGE)]) not in bins.names:
             raise SampleError(f"{name}: names the depth range {found!r}; expected one of {', '.join(bins.names)}")
+    if len(weights) > MAX_CELLS:
+        raise SampleError(f"{name}: has {len(weights)} cells; expected at most {MAX_CELLS}")
     if not any(weights.values()):
         raise SampleError(f"{name}: has no weight above 0; expected one for each cell of {' x '.join(columns)}")
     return WeightTable(name, tuple(columns), weights)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ncdb_dask.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, as_png, nothing, six_panels
+from ncdb_dask.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, as_png, nothing, plain, six_panels
 from ncdb_dask.scanning.schema import SCENE_TYPES
 from ncdb_dask.scanning.stats import histogram_edges
 from ncdb_dask.scanning.summary import Summary
@@ -76,7 +76,11 @@ def _bars(axes: "Axes", title: str, counts: Mapping[str, int], colours: Mapping[
         nothing(axes)
         return
     names = list(counts)[::-1]
-    bars = axes.barh(names, [counts[name] for name in names], color=[colours.get(name, other) for name in names])
+    bars = axes.barh(
+        [plain(name) for name in names],
+        [counts[name] for name in names],
+        color=[colours.get(name, other) for name in names],
+    )
     axes.bar_label(bars, padding=3)
     axes.margins(x=0.2)
     axes.set_ylim(min(-0.5, len(names) - 4.5), len(names) - 0.5)  # a single bar is no thicker than one of four

@@ -99,7 +99,7 @@ def test_every_option_reaches_the_request(scan, tmp_path):
     ("options", "says"),
     [
         (["--strategy", "best"], "strategy 'best': expected one of stratified, balanced, matched, random, uniform"),
-        (["--size", "0"], "size 0: expected at least 1"),
+        (["--size", "0"], "size 0: expected a number of frames, at least 1"),
         (["--size", "1000"], "1000 frames are wanted and 199 can be chosen (near 24, mid 50, far 70, very_far 55)"),
         (["--bins", "0,9,4"], "bins 0,9,4: expected depths in metres that rise"),
         (["--ratios", ".5,.5,.5,.5"], "ratios 0.5,0.5,0.5,0.5: sum to 2"),
@@ -167,7 +167,7 @@ def test_a_picture_that_cannot_be_written(option, data, tmp_path):
     run("scan", data, tmp_path / "scan", "--workers", 0, "--no-picture")
     (tmp_path / "file").touch()
     result = run("sample-report", data / "train_split.json", tmp_path / "scan", option, tmp_path / "file" / "p.png")
-    assert "file: cannot write (" in failure(result)
+    assert "file: cannot write p.png (" in failure(result)
 
 
 def test_a_set_of_which_the_scan_knows_nothing(scan, tmp_path):

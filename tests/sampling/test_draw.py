@@ -1,14 +1,13 @@
 """The draw: decided by seed and key alone, so that it survives other orders, sizes, machines and growth."""
 
 from hashlib import blake2b
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncdb_dask.sampling.draw import first_by_priority, interleaved, priorities, reseeded
+from ncdb_dask.sampling.draw import first_by_priority, priorities, reseeded
 
 KEYS = [("synced_data/a" if number % 3 else "scenes/ü b", f"{number:010d}") for number in range(400)]
 
@@ -98,26 +97,3 @@ def test_reseeded_is_splitmix64(value, number):
 def test_reseeded_does_not_change_with_the_other_rows():
     first = priorities(42, KEYS)
     assert np.array_equal(reseeded(first, 3)[::-1], reseeded(first[::-1], 3))
-
-
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=6))
-def test_every_beginning_holds_the_strata_in_proportion(sizes):
-    """A list of n frames holds stratum k within 1/2 + (number of strata) / 2 x share of n x share frames."""
-    starts = np.cumsum([0, *sizes])
-    strata = [np.arange(start, stop) for start, stop in pairwise(starts)]
-    merged = interleaved(strata)
-    assert sorted(merged.tolist()) == list(range(sum(sizes)))
-    for members, size in zip(strata, sizes, strict=True):
-        inside = np.isin(merged, members)
-        assert merged[inside].tolist() == members.tolist()  # by priority within the stratum
-        share = size / sum(sizes)
-        due = share * np.arange(1, sum(sizes) + 1)
-        assert np.abs(np.cumsum(inside) - due).max() <= 0.5 + share * len(sizes) / 2 + 1e-9
-
-
-def test_the_first_32_of_the_guides_set_are_a_small_set_of_the_same_kind():
-    strata = np.split(np.arange(300), [75, 195, 270])
-    first = interleaved(strata)[:32]
-    counts = np.histogram(first, [0, 75, 195, 270, 300])[0].tolist()
-    assert sum(counts) == 32
-    assert all(abs(count - due) < 1 for count, due in zip(counts, (8, 12.8, 8, 3.2), strict=True))

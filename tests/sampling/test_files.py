@@ -90,9 +90,12 @@ def test_a_failure_leaves_nothing(done, scan, tmp_path):
 
 def test_all_files_are_written(scan, tmp_path):
     chosen = ncdb_dask.sample(scan, size=3)
-    written = SetFiles(InterruptedFolder(str(tmp_path), [4]), "set.json").write(chosen, PICTURES)
-    assert names(tmp_path) == {"set.png", "set.sheet.png", "set.report.json", "set.json"} == set(written)
-    assert all(Path(path).is_file() for path in written.values())
+    files = SetFiles(InterruptedFolder(str(tmp_path), [4]), "set.json")
+    files.write(chosen, PICTURES)
+    assert names(tmp_path) == {"set.png", "set.sheet.png", "set.report.json", "set.json"}
+    places = files.places(picture=True, contact_sheet=True)
+    assert list(places) == ["split", "report", "picture", "contact_sheet"]
+    assert all(Path(path).is_file() for path in places.values())
 
 
 @pytest.mark.parametrize("done", range(4))
@@ -196,3 +199,29 @@ def test_pictures_that_are_not_of_the_set_before_stay(scan, tmp_path):
     (tmp_path / "set.png").write_bytes(b"mine")
     write(scan, tmp_path / "set.json", seed=7)
     assert (tmp_path / "set.png").read_bytes() == b"mine"
+
+
+def test_names_that_look_like_mathematics_are_drawn_as_they_are(scan, tmp_path):
+    pytest.importorskip("matplotlib")
+    write(scan, tmp_path / "a$^$b.json", picture=True, names=r"$\q$,mid,far,$_x$")
+    assert (tmp_path / "a$^$b.png").exists()
+
+
+def test_pictures_of_a_report_go_where_they_are_asked_to(scan, tmp_path):
+    pytest.importorskip("matplotlib")
+    fsspec = pytest.importorskip("fsspec")
+    write(scan, tmp_path / "set.json")
+    ncdb_dask.sample_report(tmp_path / "set.json", scan, picture="memory://reports/set.png")
+    assert fsspec.filesystem("memory").cat_file("/reports/set.png").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 2.5}, {"size": "10"}, {"size": True}, {"min_gap": "3"}, {"seed": None}, {"seed": 1.0}]
+)
+def test_numbers_of_another_type(options, scan):
+    with pytest.raises(SampleError, match=r"expected a (number|difference|whole number)"):
+        ncdb_dask.sample(scan, **({"size": 3} | options))
+
+
+def test_nothing_is_excluded_by_none(scan):
+    assert len(ncdb_dask.sample(scan, size=3, exclude=None).keys) == 3

@@ -142,7 +142,7 @@ def test_the_report_as_text_and_as_values(scan):
     assert line.split() == ["near", "25.0%", str(near.requested), str(near.granted), str(near.available)]
     moved = report.distances["mean_depth"]
     assert f"Mean depth    {moved.value:.3f} m  (random {moved.random_median:.3f}, {moved.random_worst:.3f})" in text
-    assert f"Distinct      {report.effective_frames:.1f} of 60 frames" in text
+    assert f"Distinct      {report.effective_frames:.1f} of 60 (" in text
     document = json.loads(json.dumps(report.as_dict(), allow_nan=False))
     assert document["strata"][0] == near.as_dict()
     assert document["settings"]["bins"] == [0, 3, 8, 15, "inf"]

@@ -42,8 +42,8 @@ def test_columns_of_the_strategies():
             {"strategy": "best"},
             "strategy 'best': expected one of stratified, balanced, matched, random, uniform, first",
         ),
-        ({"size": 0}, "size 0: expected at least 1"),
-        ({"size": -3}, "size -3: expected at least 1"),
+        ({"size": 0}, "size 0: expected a number of frames, at least 1"),
+        ({"size": -3}, "size -3: expected a number of frames, at least 1"),
         ({"min_gap": -1}, "min-gap -1: expected a difference of frame numbers"),
         (
             {"ratios": "1,0,0,0", "strategy": "random"},

@@ -130,10 +130,25 @@ def test_a_table_that_is_not_there(tmp_path):
 
 def test_a_table_must_cover_the_cells_that_hold_frames():
     table = read(MAPPING)
-    table.check_covers([("near", "indoor"), ("near", "outdoor_near")], [4, 5])
+    table.check_cells([("near", "indoor"), ("near", "outdoor_near")], [4, 5])
     with pytest.raises(SampleError) as error:
-        table.check_covers([("near", "indoor"), ("far", "indoor"), ("far", "outdoor_near")], [4, 17, 3])
+        table.check_cells([("near", "indoor"), ("far", "indoor"), ("far", "outdoor_near")], [4, 17, 3])
     assert str(error.value) == (
         "weights: has no weight for far/indoor, which holds 17 frames (and 1 cells more); "
         "add it, 0 to take none of them"
     )
+
+
+def test_a_weight_for_a_value_that_no_frame_has_is_a_slip():
+    table = read({"near": {"indoor": 1, "indor": 5}})
+    with pytest.raises(SampleError) as error:
+        table.check_cells([("near", "indoor")], [4])
+    assert str(error.value) == (
+        "weights: names the scene_type 'indor', which no frame has; expected indoor, outdoor_far, outdoor_near"
+    )
+    read({"near": {"indoor": 1, "indor": 0, "outdoor_far": 2}}).check_cells([("near", "indoor")], [4])
+
+
+def test_a_table_of_too_many_cells():
+    with pytest.raises(SampleError, match="weights: has 501 cells; expected at most 500"):
+        read({"near": {str(n): 1 for n in range(501)}})

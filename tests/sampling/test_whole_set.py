@@ -189,10 +189,20 @@ def test_a_grown_data_set_keeps_most_of_the_set(rows, tmp_path):
     assert set(after) - new <= set(before)
 
 
-def test_the_beginning_of_the_set_is_a_small_set(scan, by_key):
-    keys = ncdb_dask.sample(scan, size=300).keys[:32]
-    counts = Counter(oracle.depth_range(by_key[pair]["mean_depth"], EDGES, NAMES) for pair in keys)
-    assert all(abs(counts[name] - 32 * ratio) < 1.5 for name, ratio in zip(NAMES, RATIOS, strict=True))
+@pytest.mark.parametrize("options", [{}, {"min_gap": 4}, {"bins": "0,1,2,40,inf", "ratios": ".4,.4,.1,.1"}])
+@pytest.mark.parametrize("strategy", ["stratified", "balanced", "matched", "random", "first"])
+def test_a_set_begins_with_every_smaller_one(strategy, options, scan):
+    options = {name: value for name, value in options.items() if strategy == "stratified" or name != "ratios"}
+    keys = ncdb_dask.sample(scan, size=300, strategy=strategy, **options).keys
+    for size in (1, 7, 32, 64, 100, 299):
+        assert ncdb_dask.sample(scan, size=size, strategy=strategy, **options).keys == keys[:size]
+
+
+def test_a_stratum_that_runs_out_does_not_reorder_the_list(tmp_path):
+    rows = [row("s", f"{n:04d}", mean) for n, mean in enumerate([1.0] * 50 + [5.0] * 50 + [10.0] * 4 + [20.0] * 5)]
+    scan = forge(tmp_path / "scan", rows)
+    keys = ncdb_dask.sample(scan, size=109).keys
+    assert all(ncdb_dask.sample(scan, size=size).keys == keys[:size] for size in range(1, 110, 4))
 
 
 def test_a_shortage_is_spread_and_told(tmp_path):
@@ -390,11 +400,15 @@ def test_frames_beyond_the_ranges(scan, rows):
     assert [s.available for s in report.strata] == [near + below, len(inside) - near + above]
 
 
-def test_a_strategy_without_depth_ranges_keeps_what_lies_beyond_them(scan, rows):
-    chosen = ncdb_dask.sample(scan, size=len(eligible(rows)), strategy="random", bins="1,3,10")
-    beyond = sum(not 1 <= row["mean_depth"] < 10 for row in eligible(rows))
-    assert chosen.report.depth_ranges["beyond"] == (beyond, beyond)
-    assert Counter(chosen.ranges)["beyond"] == beyond
+def test_what_lies_beyond_all_ranges_counts_alike_for_every_strategy(scan, rows):
+    inside = sum(1 <= row["mean_depth"] < 10 for row in eligible(rows))
+    for strategy in ("stratified", "matched", "random", "uniform", "first"):
+        ratios = {"ratios": ".5,.5"} if strategy == "stratified" else {}
+        report = ncdb_dask.sample(scan, size=30, strategy=strategy, bins="1,3,10", **ratios).report
+        assert report.population == inside
+        assert report.left_out["beyond all depth ranges"] == len(eligible(rows)) - inside
+        nearest = ncdb_dask.sample(scan, size=30, strategy=strategy, bins="1,3,10", beyond="nearest", **ratios).report
+        assert nearest.population == len(eligible(rows))
 
 
 # Figures
@@ -528,11 +542,85 @@ def test_an_excluded_split_that_is_not_there_or_none(scan, tmp_path):
         ncdb_dask.sample(scan, size=5, exclude=str(tmp_path / "val.json"))
 
 
-def test_faulty_items_of_an_excluded_split_are_told(scan, tmp_path):
-    (tmp_path / "val.json").write_text(json.dumps([{"dataset_root": "s", "new_filename": 12}, 3]))
-    report = ncdb_dask.sample(scan, size=5, exclude=str(tmp_path / "val.json")).report
-    assert "2 items of" in "\n".join(report.notes)
-    assert "excluded" not in report.left_out
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        ([{"dataset_root": "s", "new_filename": 12}], "entry 0 has the number 12 as 'new_filename'"),
+        ([{"dataset_root": "s", "new_filename": "1"}, 3], "entry 1 is a JSON number"),
+        ([{"dataset_root": "/elsewhere/s", "new_filename": "1"}], "has a dataset_root outside the root"),
+    ],
+)
+def test_an_excluded_item_that_would_keep_nothing_out_is_an_error(items, says, scan, tmp_path):
+    (tmp_path / "val.json").write_text(json.dumps(items))
+    with pytest.raises(SampleError, match=says) as error:
+        ncdb_dask.sample(scan, tmp_path / "set.json", size=5, exclude=str(tmp_path / "val.json"))
+    assert f"1 of {len(items)} items name no frame here, and would keep none out" in str(error.value)
+    assert not (tmp_path / "set.json").exists()
+
+
+def test_a_data_set_that_moved_is_still_known_by_its_old_place(rows, tmp_path):
+    scan = forge(tmp_path / "scan", rows[:200], root="/old/place")
+    kept_out = [key(row) for row in rows[:200] if row["status"] == "ok"][:20]
+    exclude = write_keys(tmp_path / "val.json", [(f"/old/place/{scene}", stem) for scene, stem in kept_out])
+    (tmp_path / "new").mkdir()
+    report = ncdb_dask.sample(scan, size=20, exclude=exclude, root=tmp_path / "new").report
+    assert report.left_out["excluded"] == 20
+
+
+def test_frames_of_a_set_that_could_not_have_been_chosen_leak_too(tmp_path):
+    rows = [row("s", f"{n:04d}", 2.0, scale_ambiguous=n % 4 < 2, phash=f"{n:016x}") for n in range(40)]
+    scan = forge(tmp_path / "scan", rows)
+    exclude = write_keys(tmp_path / "val.json", [key(one) for one in rows[1::2]])
+    split = write_keys(tmp_path / "set.json", [key(one) for one in rows[::2]])
+    report = ncdb_dask.sample_report(split, scan, exclude=exclude).report
+    assert report.leaks == {"excluded": 0, "same_picture": 20, "near": 20}
+
+
+def test_a_report_looks_at_the_data_set_as_asked(scan, tmp_path):
+    options = {"min_valid": 50, "ambiguous": "keep", "synthetic": "leave-out", "bins": "1,3,10", "beyond": "nearest"}
+    chosen = ncdb_dask.sample(scan, tmp_path / "set.json", size=60, ratios=".5,.5", **options)
+    again = ncdb_dask.sample_report(tmp_path / "set.json", scan, **options).report
+    assert (again.population, again.left_out) == (chosen.report.population, chosen.report.left_out)
+    assert {n: d.value for n, d in again.distances.items()} == {n: d.value for n, d in chosen.report.distances.items()}
+
+
+def test_entries_that_repeat_are_told(scan, rows, tmp_path):
+    frames = [key(one) for one in rows if one["status"] == "ok"][:10]
+    report = ncdb_dask.sample_report(write_keys(tmp_path / "set.json", [*frames, *frames[:3]]), scan).report
+    assert (report.size, report.repeated) == (10, 3)
+    assert "3 entries of the set repeat an earlier one and are counted once" in report.notes
+
+
+def test_near_duplicates_are_counted_among_the_pictures_that_are_known(tmp_path):
+    hashes = [None, "0" * 16, "0" * 16, "f" * 16]
+    scan = forge(tmp_path / "scan", [row("s", str(n), 2.0, phash=one) for n, one in enumerate(hashes)])
+    report = ncdb_dask.sample(scan, size=4, strategy="random").report
+    assert (report.effective_frames, report.compared_frames) == (2.0, 3)
+    assert "1 frames of the set have no picture hash in the scan" in report.notes
+
+
+def test_frames_that_share_a_number_are_told_where_a_gap_is_set(tmp_path):
+    scan = forge(tmp_path / "scan", [row("s", f"{n:04d}_v2", 2.0) for n in range(9)] + [row("s", "x", 2.0)])
+    report = ncdb_dask.sample(scan, size=2, strategy="random", min_gap=1).report
+    wanted = (
+        "9 frames share their number, the last in the stem, with another of their recording; the gap keeps one of each"
+    )
+    assert wanted in report.notes
+    assert not [note for note in ncdb_dask.sample(scan, size=2, strategy="random").report.notes if "share" in note]
+
+
+def test_a_value_that_reads_none_is_one_cell_with_the_missing_ones(tmp_path):
+    lights = ["none", None, "day"] * 4
+    scan = forge(tmp_path / "scan", [row("s", str(n), 2.0, lighting=one) for n, one in enumerate(lights)])
+    chosen = ncdb_dask.sample(scan, size=12, strategy="balanced", by="lighting")
+    assert len(set(chosen.keys)) == 12
+    assert {stratum.name: stratum.available for stratum in chosen.report.strata} == {"day": 4, "none": 8}
+
+
+def test_too_many_cells(tmp_path):
+    rows = [row(f"s{n // 32}", str(n), 2.0, depth_variant=f"v{n % 32}") for n in range(32 * 32)]
+    with pytest.raises(SampleError, match="dataset_root x depth_variant: 1024 cells hold frames; expected at most 500"):
+        ncdb_dask.sample(forge(tmp_path / "scan", rows), size=9, strategy="balanced", by="dataset_root,depth_variant")
 
 
 def test_a_column_of_too_many_values(scan):
