@@ -36,7 +36,8 @@ def set_picture(chosen: CalibrationSet) -> bytes:
     _shares(axes[1, 2], "Lighting", _by_size(report.lighting))
     moved = report.distances["mean_depth"]
     how = f", {report.settings['strategy']}, seed {report.settings['seed']}" if "strategy" in report.settings else ""
-    apart = "" if moved.value is None else f": mean depth {moved.value:.2f} m from the data set"
+    beside = "" if moved.random_median is None else f" (random sets: {moved.random_median:.2f} m)"
+    apart = "" if moved.value is None else f": mean depths {moved.value:.2f} m from the data set's{beside}"
     figure.suptitle(f"{plain(report.split)}{how}{apart}", fontsize=16)
     return as_png(figure)
 

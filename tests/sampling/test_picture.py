@@ -64,8 +64,9 @@ def test_the_panels_show_the_reports_figures(drawn):
         assert set(names(panel)) == set(counts)
         for side, (label, total) in enumerate((("data set", 120), ("calibration set", 40))):
             assert bars(panel)[label] == pytest.approx([100 * counts[name][side] / total for name in names(panel)])
-    moved = f"{report.distances['mean_depth'].value:.2f} m from the data set"
-    assert figure.get_suptitle() == f"calibration set, stratified, seed 42: mean depth {moved}"
+    found = report.distances["mean_depth"]
+    moved = f"{found.value:.2f} m from the data set's (random sets: {found.random_median:.2f} m)"
+    assert figure.get_suptitle() == f"calibration set, stratified, seed 42: mean depths {moved}"
 
 
 def test_a_set_by_other_columns_shows_its_depth_ranges(drawn):
