@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ncdb_dask.dataset.split import Entry
 from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling.choose import Stratum, choose
-from ncdb_dask.sampling.excluded import Excluded
+from ncdb_dask.sampling.excluded import Excluded, require_sound
 from ncdb_dask.sampling.measure import measure
 from ncdb_dask.sampling.pool import COLUMNS, Pool, keys_of, make_pool
 from ncdb_dask.sampling.report import SampleReport
@@ -70,13 +70,14 @@ def measured_set(
 ) -> CalibrationSet:
     """Measure the set that a split holds against a scan; of the request, only what describes the data counts.
 
-    `repeated` entries of the split were left out of `entries`.
+    `repeated` entries of the split were left out of `entries`; faulty ones are an error.
 
     Raises
     ------
     NcdbError
         As for `sample_set`; also where no frame of the set is known.
     """
+    require_sound(entries, "are in no scan")
     excluded, pool = _prepared(table, request, thin=False)
     keys = keys_of(pool.frames)
     ok = (pool.frames["status"] == "ok").to_numpy(dtype=bool)

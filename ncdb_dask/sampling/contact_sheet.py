@@ -39,6 +39,7 @@ COLUMN_COUNT = 5
 CELL = 2 * THUMB[0] + 2 * MARGIN
 # 1000 frames make a page of 1800 x 28,000 pixels, which viewers still open.
 MOST_FRAMES = 1000
+NO_DEPTH = (64, 64, 64)
 INK, PAPER, FAINT = "#1f2937", "white", "#6b7280"
 
 Pixels = npt.NDArray[np.uint8]
@@ -158,11 +159,15 @@ def _read(root: Folder, path: str, decode: Callable[[bytes], Any]) -> Any:
     try:
         return decode(root.read(path, MAX_FILE_BYTES))
     except FileNotFoundError as error:
-        raise SampleError(f"{path}: was there when it was scanned and is gone from {root.url}; scan again") from error
+        raise SampleError(
+            f"{path}: was there when it was scanned and is gone from {root.url}; scan again with --fresh"
+        ) from error
     except OSError as error:
         raise SampleError(f"{path}: cannot be read from {root.url} ({error.strerror or error})") from error
     except DataFault as fault:
-        raise SampleError(f"{path}: {fault.detail}; it was sound when it was scanned: scan again") from fault
+        raise SampleError(
+            f"{path}: {fault.detail}; it was sound when it was scanned: scan again with --fresh"
+        ) from fault
 
 
 def depth_thumbnail(metres: npt.NDArray[np.float64], size: tuple[int, int]) -> npt.NDArray[np.float64]:
@@ -185,7 +190,7 @@ def coloured(metres: npt.NDArray[np.float64], span: tuple[float, float]) -> Pixe
     low, high = math.log(span[0]), math.log(span[1])
     scaled = (np.log(np.clip(metres, *span)) - low) / (high - low)
     colours = (255 * colormaps["magma"](1 - 0.9 * scaled)[..., :3]).astype(np.uint8)
-    return np.where((metres > 0)[..., None], colours, np.uint8(64))
+    return np.where((metres > 0)[..., None], colours, np.uint8(NO_DEPTH[0]))
 
 
 def _colour_bar(page: Image.Image, draw: ImageDraw.ImageDraw, span: tuple[float, float]) -> None:
@@ -193,6 +198,8 @@ def _colour_bar(page: Image.Image, draw: ImageDraw.ImageDraw, span: tuple[float,
     left = page.width - width - 60
     ramp = np.geomspace(*span, width)[None, :].repeat(14, axis=0)
     page.paste(Image.fromarray(coloured(ramp, span)), (left, 10))
+    draw.rectangle((left - 110, 10, left - 92, 23), fill=NO_DEPTH)
+    draw.text((left - 86, 17), "no depth", INK, font=_font(12), anchor="lm")
     for share in (0.0, 0.5, 1.0):
         depth = math.exp(math.log(span[0]) * (1 - share) + math.log(span[1]) * share)
         draw.text((left + share * width, 28), f"{depth:.1f} m", INK, font=_font(12), anchor="ma")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ncdb_dask.dataset.split import Roots, entries
+from ncdb_dask.dataset.split import Entry, Roots, entries
 from ncdb_dask.dataset.split_file import read_splits
 from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling import neighbours
@@ -53,12 +53,7 @@ class Excluded:
         if not names:
             return cls()
         found, _ = entries(read_splits(names, root, options), roots)
-        faulty = [entry for entry in found if entry.status is not None]
-        if faulty:
-            raise SampleError(
-                f"{faulty[0].detail}; {len(faulty)} of {len(found)} items name no frame here, and would keep none out: "
-                "mend them, or name the data set's folder with --root"
-            )
+        require_sound(found, "would keep none out")
         return cls(tuple(names), frozenset(entry.key for entry in found))
 
     def among(self, frames: "pd.DataFrame") -> Mask:
@@ -89,3 +84,19 @@ class Excluded:
             for some in (keys, sorted(self.keys))
         ]
         return neighbours.near(*place[0], *place[1], gap)
+
+
+def require_sound(found: Sequence[Entry], therefore: str) -> None:
+    """Refuse a split with items that name no frame of the data set.
+
+    Raises
+    ------
+    SampleError
+        With the first of them.
+    """
+    faulty = [entry for entry in found if entry.status is not None]
+    if faulty:
+        raise SampleError(
+            f"{faulty[0].detail}; {len(faulty)} of {len(found)} items name no frame here, and {therefore}: "
+            "mend them, or name the data set's folder with --root"
+        )

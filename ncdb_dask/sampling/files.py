@@ -77,7 +77,7 @@ class SetFiles:
             raise SampleError(f"{self.folder.url}/{min(wanted & held.folders)} is a folder; choose another name")
         if foreign and not overwrite:
             raise SampleError(
-                f"{self.folder.url}/{foreign[0]} exists and is of no set that was chosen here; "
+                f"{self.folder.url}/{foreign[0]} exists and is of no set that was chosen here, or was changed since; "
                 "choose another name, or give --overwrite"
             )
 

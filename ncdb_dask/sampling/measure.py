@@ -134,7 +134,7 @@ def _compared(values: Sequence[float | None]) -> Distance:
 def _notes(report: SampleReport, pool: Pool, rows: Rows, excluded: Excluded) -> list[str]:
     return [
         *_notes_on_strata(report),
-        *_notes_on_excluded(report, " and ".join(excluded.names)),
+        *_notes_on_excluded(report, pool, rows, " and ".join(excluded.names)),
         *_notes_on_frames(report, pool.frames.iloc[rows], ambiguous_numbers(pool.frames.iloc[pool.population])),
     ]
 
@@ -146,17 +146,23 @@ def _notes_on_strata(report: SampleReport) -> Iterator[str]:
             yield f"{s.name} holds {s.available} of {s.requested} frames; others give {missing} more"
 
 
-def _notes_on_excluded(report: SampleReport, names: str) -> Iterator[str]:
-    if report.leaks.get("excluded"):
-        yield f"{report.leaks['excluded']} frames of the set are in {names}"
-    if report.leaks.get("same_picture"):
-        yield f"{report.leaks['same_picture']} frames of the set are the same picture as one of {names}"
-    if report.leaks.get("near"):
-        hint = "; --min-gap leaves them out" if "strategy" in report.settings else ""
-        yield f"{report.leaks['near']} frames of the set are neighbours of one of {names}{hint}"
+def _notes_on_excluded(report: SampleReport, pool: Pool, rows: Rows, names: str) -> Iterator[str]:
+    chosen = "strategy" in report.settings
+    for leak, mask, what, cure in (
+        ("excluded", pool.excluded, f"are in {names}", ""),
+        ("same_picture", pool.same_picture, f"look the same as one of {names}", "--min-gap 1 leaves such frames out"),
+        ("near", pool.near, f"are neighbours of one of {names}", "--min-gap leaves such frames out"),
+    ):
+        if report.leaks.get(leak):
+            first = pool.frames.iloc[rows[mask[rows]][0]]
+            hint = f"; {cure}" if chosen and cure else ""
+            yield (
+                f"{report.leaks[leak]} frames of the set {what} "
+                f"(the first: {first['dataset_root']}/{first['filename']}){hint}"
+            )
     if report.uncompared:
         found = f"{report.uncompared} frames of {names} have no picture in the scan"
-        yield f"{found}: only their names and numbers were compared"
+        yield f"{found}: only their names and numbers were compared; scan that split too (--split ... --update)"
 
 
 def _notes_on_frames(report: SampleReport, frames: "pd.DataFrame", ambiguous: int) -> Iterator[str]:

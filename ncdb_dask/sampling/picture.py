@@ -1,7 +1,8 @@
 """The picture of a calibration set beside its data set: six panels."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from ncdb_dask.drawing import BLUE, GREY, LIGHT_GREY, ORANGE, as_png, nothing, p
 from ncdb_dask.sampling.calibration_set import CalibrationSet
 from ncdb_dask.sampling.report import SampleReport
 from ncdb_dask.sampling.strata import DEPTH_RANGE
+from ncdb_dask.scanning.picture import LIGHTING_COLOURS
+from ncdb_dask.scanning.schema import SCENE_TYPES
 from ncdb_dask.scanning.stats import histogram_edges
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ def set_picture(chosen: CalibrationSet) -> bytes:
     figure, axes = six_panels()
     report = chosen.report
     everything, of_set = chosen.mean_depths
-    bins = _bins(everything)
+    bins = _bins(everything, [float(edge) for edge in report.settings["bins"]])
     _histogram(axes[0, 0], f"Data set: {len(everything)} frames", everything, bins, report, LIGHT_GREY)
     _histogram(axes[0, 1], f"Calibration set: {len(of_set)} frames", of_set, bins, report, BLUE)
     axes[0, 1].set_xlim(axes[0, 0].get_xlim())
@@ -32,38 +35,44 @@ def set_picture(chosen: CalibrationSet) -> bytes:
         _strata(axes[1, 0], report)
     else:
         _shares(axes[1, 0], "Depth ranges", dict(reversed(list(report.depth_ranges.items()))))
-    _shares(axes[1, 1], "Scene types", _by_size(report.scene_types))
-    _shares(axes[1, 2], "Lighting", _by_size(report.lighting))
+    _shares(axes[1, 1], "Scene types", _in_order(report.scene_types, [name for name, _ in SCENE_TYPES]))
+    _shares(axes[1, 2], "Lighting", _in_order(report.lighting, LIGHTING_COLOURS))
     moved = report.distances["mean_depth"]
     how = f", {report.settings['strategy']}, seed {report.settings['seed']}" if "strategy" in report.settings else ""
     beside = "" if moved.random_median is None else f" (random sets: {moved.random_median:.2f} m)"
-    apart = "" if moved.value is None else f": mean depths {moved.value:.2f} m from the data set's{beside}"
+    apart = "" if moved.value is None else f": mean depths moved by {moved.value:.2f} m{beside}"
     figure.suptitle(f"{plain(report.split)}{how}{apart}", fontsize=16)
     return as_png(figure)
 
 
-def _by_size(counts: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """Put the largest last: bars are drawn from below."""
-    return dict(sorted(counts.items(), key=lambda pair: pair[1]))
+def _in_order(counts: Mapping[str, tuple[int, int]], names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Put the kinds in the same order in every picture, the first last: bars are drawn from below."""
+    ordered = [name for name in dict.fromkeys([*names, *counts]) if name in counts]
+    return {name: counts[name] for name in reversed(ordered)}
 
 
-def _bins(depth: "np.ndarray[Any, np.dtype[np.float64]]") -> "np.ndarray[Any, np.dtype[np.float64]]":
+def _bins(depth: "np.ndarray[Any, np.dtype[np.float64]]", edges: Sequence[float]) -> list[float]:
+    """Cut each depth range into bins of about the same width, so that no bar stands across an edge."""
     if not len(depth):
-        return np.asarray([0.0, 1.0])
-    count = min(60, max(20, int(2 * len(depth) ** 0.5)))
-    return np.linspace(depth.min(), max(depth.max(), depth.min() + 1e-3), count + 1)
+        return [0.0, 1.0]
+    low, high = float(depth.min()), max(float(depth.max()), float(depth.min()) + 1e-3)
+    width = (high - low) / min(60, max(20, int(2 * len(depth) ** 0.5)))
+    cuts = [low, *(edge for edge in edges if low < edge < high), high]
+    parts = [np.linspace(a, b, max(1, round((b - a) / width)) + 1)[:-1] for a, b in pairwise(cuts)]
+    return [*np.concatenate(parts).tolist(), high]
 
 
 def _histogram(
     axes: "Axes",
     title: str,
     depth: "np.ndarray[Any, np.dtype[np.float64]]",
-    bins: "np.ndarray[Any, np.dtype[np.float64]]",
+    bins: Sequence[float],
     report: SampleReport,
     colour: str,
 ) -> None:
     axes.set(title=title, xlabel="mean depth (m)", ylabel="frames")
-    axes.hist(depth, bins=bins.tolist(), color=colour, edgecolor="white", linewidth=0.5)
+    axes.hist(depth, bins=list(bins), color=colour, edgecolor="white", linewidth=0.5)
+    axes.locator_params(axis="y", integer=True)
     across = axes.get_xaxis_transform()  # x in data, y from 0 to 1
     for edge, name in zip(map(float, report.settings["bins"]), [*report.settings["names"], ""], strict=True):
         if math.isfinite(edge) and edge <= bins[-1]:
@@ -89,7 +98,7 @@ def _pixels(axes: "Axes", report: SampleReport) -> None:
 
 def _strata(axes: "Axes", report: SampleReport) -> None:
     """Show what each depth range was to give and gave."""
-    axes.set_title("By depth range")
+    axes.set_title("By depth range", loc="left")
     shown = report.strata[:MOST_BARS][::-1]
     place = np.arange(len(shown))
     wanted = [stratum.requested or 0 for stratum in shown]
@@ -100,7 +109,7 @@ def _strata(axes: "Axes", report: SampleReport) -> None:
 
 
 def _shares(axes: "Axes", title: str, counts: Mapping[str, tuple[int, int]]) -> None:
-    axes.set_title(title)
+    axes.set_title(title, loc="left")
     everything, of_set = (sum(pair[side] for pair in counts.values()) for side in (0, 1))
     if not everything and not of_set:
         nothing(axes)
@@ -118,14 +127,16 @@ def _shares(axes: "Axes", title: str, counts: Mapping[str, tuple[int, int]]) -> 
             color=colour,
             label=label,
         )
-        axes.bar_label(bars, [str(counts[name][side]) for name in names], padding=3, fontsize=9)
-    _finish_bars(axes, names, "share of frames (%)")
+        labels = [f"{100 * counts[name][side] / max(total, 1):.0f} % ({counts[name][side]})" for name in names]
+        axes.bar_label(bars, labels, padding=3, fontsize=9)
+    _finish_bars(axes, names, "share of frames (%), and their number")
 
 
 def _finish_bars(axes: "Axes", names: list[str], label: str) -> None:
     axes.set_yticks(np.arange(len(names)), [plain(name) for name in names])
     axes.set_ylim(min(-0.6, len(names) - 4.6), len(names) - 0.4)
-    axes.margins(x=0.25)
+    axes.margins(x=0.35)
     axes.set_xlabel(label)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
+    # Beside the title, where no bar can be.
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.1, fontsize=9)

@@ -156,7 +156,7 @@ class SampleRequest:
             ("by", by, ("balanced", "matched")),
         ):
             if value is not None and strategy not in users:
-                raise SampleError(f"{name} given, which strategy {strategy} does not use; {' and '.join(users)} do")
+                raise SampleError(f"--{name} is for --strategy {' or '.join(users)}; {strategy} does not use it")
         depth_bins = DepthBins.of(_numbers("bins", bins), _listed(names))
         columns = STRATEGIES[strategy] if by is None else _columns(_listed(by) or ())
         table = None if weights is None else read_weights(weights, columns, depth_bins)

@@ -44,14 +44,6 @@ class WeightTable:
         SampleError
             Where the table misses a cell, or names a value that is neither the scan's vocabulary nor any frame's.
         """
-        missing = [(cell, count) for cell, count in zip(cells, counts, strict=True) if cell not in self.weights]
-        if missing:
-            cell, count = missing[0]
-            more = f" (and {len(missing) - 1} cells more)" if len(missing) > 1 else ""
-            raise SampleError(
-                f"{self.name}: has no weight for {cell_name(cell)}, which holds {count} frames{more}; "
-                "add it, 0 to take none of them"
-            )
         for place, column in enumerate(self.columns):
             known = {*VOCABULARY.get(column, ()), *(cell[place] for cell in cells)}
             for cell, weight in self.weights.items():
@@ -60,6 +52,14 @@ class WeightTable:
                         f"{self.name}: names the {column} {cell[place]!r}, which no frame has; "
                         f"expected {', '.join(sorted(known))}"
                     )
+        missing = [(cell, count) for cell, count in zip(cells, counts, strict=True) if cell not in self.weights]
+        if missing:
+            cell, count = missing[0]
+            more = f" (and {len(missing) - 1} cells more)" if len(missing) > 1 else ""
+            raise SampleError(
+                f"{self.name}: has no weight for {cell_name(cell)}, which holds {count} frames{more}; "
+                "add it, 0 to take none of them"
+            )
 
 
 def read_weights(

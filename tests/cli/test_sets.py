@@ -103,7 +103,10 @@ def test_every_option_reaches_the_request(scan, tmp_path):
         (["--size", "1000"], "1000 frames are wanted and 199 can be chosen (near 24, mid 50, far 70, very_far 55)"),
         (["--bins", "0,9,4"], "bins 0,9,4: expected depths in metres that rise"),
         (["--ratios", ".5,.5,.5,.5"], "ratios 0.5,0.5,0.5,0.5: sum to 2"),
-        (["--strategy", "random", "--ratios", "1,0,0,0"], "ratios given, which strategy random does not use"),
+        (
+            ["--strategy", "random", "--ratios", "1,0,0,0"],
+            "--ratios is for --strategy stratified; random does not use it",
+        ),
         (["--strategy", "balanced", "--by", "colour"], "by 'colour' is no column"),
         (["--strategy", "balanced", "--by", "mean_depth"], "column mean_depth has 199 different values"),
         (["--strategy", "balanced", "--weights", "none.toml"], "none.toml: no weight table that can be read"),
@@ -127,7 +130,10 @@ def test_a_wrong_option_is_one_clear_line_and_writes_nothing(options, says, tmp_
 def test_a_foreign_split_needs_overwrite(scan, tmp_path):
     split = write_split(tmp_path, [("a", "1")], "train_split.json")
     says = failure(run("sample", scan, split, "--size", 5))
-    assert "exists and is of no set that was chosen here; choose another name, or give --overwrite" in says
+    assert (
+        "exists and is of no set that was chosen here, or was changed since; choose another name, or give --overwrite"
+        in says
+    )
     assert run("sample", scan, split, "--size", 5, "--overwrite", "--no-picture").exit_code == 0
     assert run("sample", scan, split, "--size", 6, "--no-picture").exit_code == 0
     assert len(json.loads(split.read_text())) == 6

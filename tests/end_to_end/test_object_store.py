@@ -139,3 +139,33 @@ def test_the_command_line_takes_fsspecs_own_settings(options, bucket, tmp_path):
     assert json.loads(ran.stdout)["status"] == {"ok": 24}
     plan = Path(tmp_path, "scan", "_plan", "plan.json").read_text()
     assert "something" not in plan  # secrets stay out of what is written
+
+
+def test_a_set_is_chosen_and_handed_over_from_the_bucket(options, bucket, data, tmp_path):
+    scan, split = f"{bucket}/sampled", f"{bucket}/sets/calibration.json"
+    ncdb_dask.scan(f"{bucket}/ncdb", scan, storage_options=options)
+    sampling = {"size": 6, "strategy": "random", "contact_sheet": True}
+    chosen = ncdb_dask.sample(scan, split, storage_options=options, **sampling)
+    names = open_folder(f"{bucket}/sets", options).list().sizes
+    assert set(names) == {"calibration.json", "calibration.report.json", "calibration.png", "calibration.sheet.png"}
+    local = tmp_path / "scan"
+    ncdb_dask.scan(data, local)
+    assert ncdb_dask.sample(local, **{**sampling, "contact_sheet": False}).keys == chosen.keys
+    without = ncdb_dask.sample(scan, size=6, strategy="random", exclude=split, storage_options=options)
+    assert not set(without.keys) & set(chosen.keys)
+    measured = ncdb_dask.sample_report(split, scan, picture=f"{bucket}/sets/again.png", storage_options=options)
+    assert measured.report.distances["mean_depth"].value == chosen.report.distances["mean_depth"].value
+    assert "again.png" in open_folder(f"{bucket}/sets", options).list().sizes
+    (tmp_path / "model.toml").write_text("[input]\nwidth = 8\nheight = 6\n")
+    made = {"format": "npy", "model_spec": tmp_path / "model.toml"}
+    with ncdb_dask.local_cluster(1) as client:
+        remote = {"root": f"{bucket}/ncdb", "storage_options": options, "client": client}
+        exported = ncdb_dask.export(split, tmp_path / "remote", **made, **remote)
+        assert not ncdb_dask.verify_export(tmp_path / "remote", storage_options=options, client=client).differences
+    (tmp_path / "set.json").write_text(json.dumps(chosen.items()))
+    here = ncdb_dask.export(tmp_path / "set.json", tmp_path / "local", root=data, **made)
+    hashes = [[frame["sha256"] for frame in each.manifest.frames] for each in (exported, here)]
+    assert hashes[0] == hashes[1]
+    assert len(hashes[0]) == 6
+    for path in (tmp_path / "remote").rglob("*.json"):
+        assert options["secret"] not in path.read_text()

@@ -130,7 +130,10 @@ def test_a_foreign_split_is_not_replaced(report, scan, tmp_path):
     if report is not None:
         (tmp_path / "train_split.report.json").write_text(report)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(SampleError, match=r"exists and is of no set that was chosen here; choose another name, or"):
+    with pytest.raises(
+        SampleError,
+        match=r"exists and is of no set that was chosen here, or was changed since; choose another name, or",
+    ):
         write(scan, target)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     write(scan, target, overwrite=True)

@@ -301,8 +301,20 @@ def test_without_a_gap_leaks_are_reported(leaking):
     assert not excluded & set(chosen.keys)
     assert chosen.report.left_out == {"excluded": 3}
     assert chosen.report.leaks == {"excluded": 0, "same_picture": 2, "near": 2}
-    assert "2 frames of the set are the same picture as one of" in "\n".join(chosen.report.notes)
-    assert "2 frames of the set are neighbours of one of" in "\n".join(chosen.report.notes)
+    alike, neighbour = (
+        next(note for note in chosen.report.notes if what in note) for what in ("look the same", "neighbours")
+    )
+    first = {
+        name: next(pair for pair in chosen.keys if pair in some) for name, some in {"a": copies, "n": near}.items()
+    }
+    assert alike == (
+        f"2 frames of the set look the same as one of {split} (the first: {'/'.join(first['a'])}); "
+        "--min-gap 1 leaves such frames out"
+    )
+    assert neighbour == (
+        f"2 frames of the set are neighbours of one of {split} (the first: {'/'.join(first['n'])}); "
+        "--min-gap leaves such frames out"
+    )
     assert chosen.report.uncompared == 1
 
 
