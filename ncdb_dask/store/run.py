@@ -227,7 +227,9 @@ def require_settings(out: Folder, plan: Plan, settings: Mapping[str, Any], shard
     if shard_size is not None:
         now["shard_size"], before["shard_size"] = shard_size, plan.parts[0].shard_size
     differing = [
-        f"{name} was {before.get(name)!r}, now {now.get(name)!r}" for name in now if now[name] != before.get(name)
+        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+        for name in dict.fromkeys([*now, *before])  # one that is not given any more differs, too
+        if now.get(name) != before.get(name)
     ]
     if differing:
         raise PlanError(

@@ -73,6 +73,23 @@ def _receipt_file(shard: int) -> str:
     return f"{RECEIPT_FOLDER}/shard-{shard:06d}.json"
 
 
+def require_current(folder: Folder, plan_id: str) -> None:
+    """Check that the folder still holds the plan that a task works for.
+
+    Raises
+    ------
+    PlanError
+        Where it meanwhile holds another plan.
+    OSError
+        Where the plan is gone, or the storage fails.
+    """
+    current = read_plan(folder)
+    if current is None:
+        raise OSError(errno.ESTALE, "the run's plan is gone", f"{folder.url}/{PLAN_FILE}")
+    if current.id != plan_id:
+        raise PlanError(f"{folder.url}: another run has started over in this folder; this one gives up")
+
+
 def commit(folder: Folder, plan_id: str, shard: int, table: pa.Table, seconds: float) -> Receipt:
     """Write a shard's file, then its receipt.
 
@@ -99,11 +116,7 @@ def commit(folder: Folder, plan_id: str, shard: int, table: pa.Table, seconds: f
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", use_dictionary=False)
     data = sink.getvalue().to_pybytes()
-    current = read_plan(folder)
-    if current is None:
-        raise OSError(errno.ESTALE, "the run's plan is gone", f"{folder.url}/{PLAN_FILE}")
-    if current.id != plan_id:
-        raise PlanError(f"{folder.url}: another run has started over in this folder; this one gives up")
+    require_current(folder, plan_id)
     counts = {str(pair["values"]): int(pair["counts"]) for pair in table["status"].value_counts().to_pylist()}
     receipt = Receipt(
         plan_id, shard, table.num_rows, len(data), hashlib.sha256(data).hexdigest(), counts, round(seconds, 4)
@@ -222,7 +235,7 @@ def read_shards(
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the storage's; what Arrow finds in the bytes has no number
             raise PlanError(
-                f"{folder.url}/{name} is damaged ({_line(error)}); remove it and run its scan again"
+                f"{folder.url}/{name} is damaged ({_line(error)}); remove it and run the command that wrote it again"
             ) from error
         yield table
 

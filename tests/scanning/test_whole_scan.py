@@ -817,7 +817,9 @@ def test_a_damaged_shard_is_named_when_the_table_is_read(root, out):
     data = bytearray(path.read_bytes())
     data[4:-200] = bytes(len(data) - 204)
     path.write_bytes(data)
-    with pytest.raises(PlanError, match=r"shard-000001\.parquet is damaged .*; remove it and run its scan again"):
+    with pytest.raises(
+        PlanError, match=r"shard-000001\.parquet is damaged .*; remove it and run the command that wrote"
+    ):
         table.read_table(LocalFolder(str(out)))
 
 

@@ -125,6 +125,12 @@ def test_other_settings_are_all_named_with_both_values(out):
     assert contents(out) == before
 
 
+def test_a_setting_that_is_not_given_any_more_differs(out):
+    new(out).write()
+    with pytest.raises(PlanError, match=r"\(wheels was 4, now None\)"):
+        require_settings(out, held(out), {"colour": "red"})
+
+
 def test_settings_can_be_compared_by_themselves(out):
     new(out).write()
     require_settings(out, held(out), SETTINGS)

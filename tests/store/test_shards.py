@@ -211,3 +211,11 @@ def test_a_part_of_the_plan_has_a_bounded_number_of_shards(monkeypatch, tmp_path
     assert [assignment.shard for assignment in assignments] == list(range(6))
     read = [row["item"] for assignment in assignments for row in read_items(folder, assignment)]
     assert read == list(range(11))
+
+
+@pytest.mark.parametrize(
+    ("items", "most", "size"),
+    [(100, 512, 32), (100, 6, 6), (100_000, 512, 512), (100_000, 45, 45), (2_000_000, 45, 100)],
+)
+def test_items_that_are_large_make_small_shards_as_long_as_these_are_not_too_many(items, most, size):
+    assert plan_module.default_shard_size(items, most) == size
