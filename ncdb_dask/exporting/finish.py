@@ -1,29 +1,32 @@
 """The end of an export: the one file for all frames where the format has it, the lists, and the manifest last."""
 
 import hashlib
-import io
-import tarfile
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import IO, Any
+from itertools import islice
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ncdb_dask.errors import ExportError
+from ncdb_dask.errors import ExportError, PlanError
+from ncdb_dask.exporting.faults import NAMED, faults
 from ncdb_dask.exporting.formats import ARRAY, CONTAINER_FILES, FILES, PIXELS, TAR, TENSOR, npy_header
 from ncdb_dask.exporting.job import input_spec
 from ncdb_dask.exporting.lists import Exported, list_files
 from ncdb_dask.exporting.manifest import MANIFEST_FILE, ExportManifest
 from ncdb_dask.exporting.plan import PARTS, ExportPlan, part_file
 from ncdb_dask.exporting.request import ExportRequest
-from ncdb_dask.store.folder import Folder, is_temporary
-from ncdb_dask.store.shards import Receipt, publish, read_shards
+from ncdb_dask.exporting.tars import write_tar
+from ncdb_dask.store.folder import Folder, LocalFolder
+from ncdb_dask.store.shards import Receipt, publish, read_shards, witnessed
 
-Row = dict[str, Any]
-# Frames that a message names.
-NAMED = 3
-_AT_ONCE = 2**20
+Row = Mapping[str, Any]
+# Of the rows of the run, what the manifest tells of a frame, and of one that was left out.
+KEPT = ["dataset_root", "filename", "image", "file", "bytes", "sha256"]
+LOST = ["dataset_root", "filename", "status", "detail"]
+# So much is read again at the end, in a second or two; --verify reads all.
+READ_AGAIN_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,27 @@ class Export:
     def text(self) -> str:
         """Return what was written as lines for people."""
         about = self.manifest
-        size = sum(file["bytes"] for file in about.files.values())
+        size = sum(file["bytes"] for file in about.every_file().values())
         lines = [f"Frames        {len(about.frames)} as {about.form['name']}, {size / 1e6:.1f} MB"]
         if about.shape is not None:
             lines.append(f"Each          {' x '.join(map(str, about.shape))}, {about.dtype}")
+        if about.duplicates:
+            lines.append(f"Repeated      {about.duplicates} entries of the set named a frame again and were left out")
         if about.left_out:
-            lines.append(f"Left out      {_faults(about.left_out)}")
-        small = [name for name in about.files if "/" not in name]
-        return "\n".join([*lines, f"Folder        {self.out}", f"Files         {', '.join([*small, MANIFEST_FILE])}"])
+            lines.append(f"Left out      {faults(about.left_out)}")
+        names = ", ".join([*about.files, MANIFEST_FILE])
+        return "\n".join([*lines, f"Folder        {self.out}", f"Files         {names}"])
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values; the frames are in the manifest."""
         about = self.manifest
-        files = [name for name in about.files if "/" not in name]
-        return {"out": self.out, "frames": len(about.frames), "left_out": about.left_out, "files": files}
+        return {
+            "out": self.out,
+            "frames": len(about.frames),
+            "duplicates": about.duplicates,
+            "left_out": about.left_out,
+            "files": list(about.files),
+        }
 
 
 def finish(plan: ExportPlan, receipts: Iterable[Receipt]) -> Export:
@@ -72,18 +82,23 @@ def finish(plan: ExportPlan, receipts: Iterable[Receipt]) -> Export:
     """
     request, run = plan.request, plan.run.out
     done = sorted(receipts, key=lambda receipt: receipt.shard)
-    rows: list[Row] = pa.concat_tables(read_shards(run, done, check=True)).to_pylist()
-    faulty = [row for row in rows if row["status"] != "ok"]
-    sound = [row for row in rows if row["status"] == "ok"]
+    lost = plan.run.plan.shards - len(witnessed(run, done))
+    if lost:
+        raise PlanError(f"{run.url}: {lost} shards are missing or cut; the same command does them again")
+    table = pa.concat_tables(read_shards(run, done, check=True))
+    ok = pc.equal(table["status"], "ok")
+    sound: list[Row] = table.filter(ok).select(KEPT).to_pylist()
+    faulty: list[Row] = table.filter(pc.invert(ok)).select(LOST).to_pylist()
     if faulty and not (request.skip_bad and sound):
         hint = "mend them" if request.skip_bad else "mend them, or leave them out with --skip-bad,"
         raise ExportError(
-            f"{len(faulty)} of {len(rows)} frames cannot be exported: {_faults(faulty)}; {hint} and run again"
+            f"{len(faulty)} of {table.num_rows} frames cannot be exported: {faults(faulty)}; {hint} and run again"
         )
     if request.form.container == FILES:
-        files = {f"{request.form.folder}/{row['file']}": _about(row) for row in sound if row["file"]}
+        require_written(request.out, request.form.folder, sound)
+        files = {}
     else:
-        files = _write_common(request, sound, _frames(run, done, rows))
+        files = _write_common(request, sound, _frames(run, done, sound))
     lists = list_files(Exported(request, input_spec(request), sound))
     for name, data in lists.items():
         request.out.write(name, data)
@@ -92,44 +107,52 @@ def finish(plan: ExportPlan, receipts: Iterable[Receipt]) -> Export:
     publish(run, plan.run.plan, done, {"frames": len(sound), "left_out": len(faulty)})
     for name in run.list(PARTS).sizes:
         run.remove(f"{PARTS}/{name}")
-    _remove_half_written(request)
     request.out.write(MANIFEST_FILE, manifest.encoded())
+    for folder in ("", request.form.folder):
+        request.out.remove_abandoned(folder)  # a tool that takes the folder would read what killed attempts left
     return Export(request.out.url, manifest)
 
 
-def _remove_half_written(request: ExportRequest) -> None:
-    """Remove what attempts that were killed left: a tool that takes the folder would read it."""
-    for folder in ("", request.form.folder):
-        for name in request.out.list(folder).sizes:
-            if is_temporary(name):
-                request.out.remove(f"{folder}/{name}" if folder else name)
+def require_written(out: LocalFolder, folder: str, frames: Sequence[Row]) -> None:
+    """Check that the frames' files are what the tasks wrote: their sizes, and their bytes where these are not many.
+
+    A late worker of an overtaken run could have written over one. What is another file is removed, so that the same
+    command writes it again.
+
+    Raises
+    ------
+    ExportError
+        Names the files.
+    """
+    written = [frame for frame in frames if frame["file"]]
+    held = out.list(folder, sizes=True).sizes
+    wrong = [frame["file"] for frame in written if held.get(frame["file"]) != frame["bytes"]]
+    if not wrong and sum(frame["bytes"] for frame in written) <= READ_AGAIN_BYTES:
+        wrong = [frame["file"] for frame in written if out.digest(f"{folder}/{frame['file']}")[1] != frame["sha256"]]
+    for name in wrong:
+        out.remove(f"{folder}/{name}")
+    if wrong:
+        named = ", ".join(wrong[:NAMED]) + (", ..." if len(wrong) > NAMED else "")
+        raise ExportError(
+            f"{out.url}/{folder}: {len(wrong)} files are gone or were changed since they were written ({named}); "
+            "the same command writes them again"
+        )
 
 
-def _faults(rows: Sequence[Mapping[str, Any]]) -> str:
-    counts = Counter(row["status"] for row in rows)
-    named = "; ".join(row["detail"] for row in rows[:NAMED])
-    more = ", ..." if len(rows) > NAMED else ""
-    return f"{', '.join(f'{count} {status}' for status, count in counts.items())} ({named}{more})"
-
-
-def _about(row: Row) -> Row:
-    return {"bytes": row["bytes"], "sha256": row["sha256"]}
-
-
-def _frames(run: Folder, receipts: Sequence[Receipt], rows: Sequence[Row]) -> Iterator[tuple[Row, bytes]]:
+def _frames(run: Folder, receipts: Sequence[Receipt], sound: Sequence[Row]) -> Iterator[tuple[Row, bytes]]:
     """Yield the bytes of each frame, in order, from the pieces that the shards wrote."""
-    start = 0
+    rows = iter(sound)
     for receipt in receipts:
-        with run.open(f"{PARTS}/{part_file(receipt.shard)}") as file:
-            for row in rows[start : start + receipt.rows]:
-                if row["status"] == "ok":
-                    data = file.read(row["bytes"])
-                    if hashlib.sha256(data).hexdigest() != row["sha256"]:
-                        name = f"{run.url}/{PARTS}/{part_file(receipt.shard)}"
-                        run.remove(f"{PARTS}/{part_file(receipt.shard)}")
-                        raise ExportError(f"{name} was changed since it was written; the same command does it again")
-                    yield row, data
-        start += receipt.rows
+        name = f"{PARTS}/{part_file(receipt.shard)}"
+        with run.open(name) as file:
+            for row in islice(rows, receipt.counts.get("ok", 0)):
+                data = file.read(row["bytes"])
+                if hashlib.sha256(data).hexdigest() != row["sha256"]:
+                    run.remove(name)
+                    raise ExportError(
+                        f"{run.url}/{name} was changed since it was written; the same command does it again"
+                    )
+                yield row, data
 
 
 def _write_common(request: ExportRequest, rows: Sequence[Row], frames: Iterator[tuple[Row, bytes]]) -> dict[str, Row]:
@@ -142,19 +165,9 @@ def _write_common(request: ExportRequest, rows: Sequence[Row], frames: Iterator[
             for _, data in frames:
                 file.write(data)
         elif request.form.container == TAR:
-            _write_tar(file, frames)
+            write_tar(file, ((row["file"], data) for row, data in frames))
     size, digest = request.out.digest(name)
     return {name: {"bytes": size, "sha256": digest}}
-
-
-def _write_tar(file: IO[bytes], frames: Iterator[tuple[Row, bytes]]) -> None:
-    """Write the frames at the root of a tar; nothing in it tells when or by whom, so equal sets give equal bytes."""
-    # USTAR ends names at 100 bytes; for shorter ones the two forms are the same but for their magic number.
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for row, data in frames:
-            member = tarfile.TarInfo(row["file"])
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
 
 
 def _manifest(plan: ExportPlan, sound: list[Row], faulty: list[Row], files: dict[str, Row]) -> ExportManifest:
@@ -166,8 +179,6 @@ def _manifest(plan: ExportPlan, sound: list[Row], faulty: list[Row], files: dict
     elif spec is not None and request.form.payload == PIXELS:
         shape, dtype = [spec.height, spec.width, 3], "uint8"
     name, digest = next(iter(plan.run.plan.inputs.items()))
-    kept = ("dataset_root", "filename", "image", "file", "bytes", "sha256")
-    lost = ("dataset_root", "filename", "status", "detail")
     return ExportManifest(
         folder=request.out.url,
         root=request.root.url,
@@ -178,7 +189,8 @@ def _manifest(plan: ExportPlan, sound: list[Row], faulty: list[Row], files: dict
         split_sha256=digest,
         shape=shape,
         dtype=dtype,
-        frames=[{key: row[key] for key in kept} for row in sound],
-        left_out=[{key: row[key] for key in lost} for row in faulty],
+        frames=sound,
+        left_out=faulty,
+        duplicates=plan.run.plan.duplicates,
         files=files,
     )

@@ -63,9 +63,16 @@ FORMATS: Mapping[str, Format] = {
         Format("pulsar2", TENSOR, TAR),
     )
 }
+# The tools of these take tensors in either layout, by their own options or by the network that they were given.
+EITHER_LAYOUT = ("npy", "raw", "pulsar2")
 FRAME_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".raw")
 # Where the frames of one array, or of one tar, lie.
 CONTAINER_FILES = {ARRAY: "calibration.npy", TAR: "calibration.tar"}
+
+
+def has_batch_axis(form: Format) -> bool:
+    """Whether a frame is a ``.npy`` file, which tells its shape: that of the network's input with a batch of 1."""
+    return form.payload == TENSOR and form.container != ARRAY and form.suffix == ".npy"
 
 
 def encoded(value: Array, form: Format) -> bytes:
@@ -74,29 +81,26 @@ def encoded(value: Array, form: Format) -> bytes:
         buffer = io.BytesIO()
         Image.fromarray(value).save(buffer, "PNG")
         return buffer.getvalue()
-    if form.container == ARRAY or form.suffix == ".raw":
-        return value.astype("<f4", copy=False).tobytes()
-    return npy(value[None])
+    return npy(value[None]) if has_batch_axis(form) else value.astype("<f4", copy=False).tobytes()
 
 
 def decoded(data: bytes, form: Format, shape: tuple[int, ...]) -> Array:
-    """Undo `encoded`; for bare values, `shape` tells theirs.
+    """Undo `encoded`, but for the batch axis; for bare values, `shape` tells theirs.
 
     Raises
     ------
     ValueError
         Where the bytes are not of that form.
     """
-    if form.container == ARRAY or form.suffix == ".raw":
+    if form.payload != PIXELS and not has_batch_axis(form):
         return np.frombuffer(data, dtype="<f4").reshape(shape)
     try:
         if form.payload == PIXELS:
             with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
                 return np.asarray(picture)
-        value = _read_npy(data)
+        return _read_npy(data)
     except Exception as error:  # whatever a decoder raises, the bytes are in memory: it is their fault
         raise ValueError(str(error) or type(error).__name__) from error
-    return np.asarray(value[0] if value.ndim == len(shape) + 1 and len(value) == 1 else value)
 
 
 def _read_npy(data: bytes) -> Array:

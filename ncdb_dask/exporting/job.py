@@ -1,7 +1,10 @@
 """The task of an export: one shard of frames -> their files, and a row for each."""
 
 import hashlib
+import math
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -13,6 +16,7 @@ from ncdb_dask.dataset.layout import Tree
 from ncdb_dask.dataset.reading import blaming, read_listed, whole
 from ncdb_dask.dataset.split import Roots
 from ncdb_dask.errors import DataFault
+from ncdb_dask.exporting.faults import CRASHED
 from ncdb_dask.exporting.formats import FILES, NOTHING, PIXELS, TENSOR, Format, encoded
 from ncdb_dask.exporting.plan import PARTS, part_file, run_folder
 from ncdb_dask.exporting.request import ExportRequest
@@ -20,7 +24,7 @@ from ncdb_dask.model.preprocess import preprocess, resized
 from ncdb_dask.model.spec import InputSpec
 from ncdb_dask.store.folder import Folder, LocalFolder
 from ncdb_dask.store.plan import Assignment, read_items
-from ncdb_dask.store.shards import Receipt, commit
+from ncdb_dask.store.shards import Receipt, commit, require_current
 
 SCHEMA = pa.schema(
     [
@@ -36,6 +40,9 @@ SCHEMA = pa.schema(
 )
 
 Row = dict[str, Any]
+# Reading the plan costs a tenth of a millisecond, on a network file system one: nothing once a second, and a worker
+# that was stopped for longer asks before it writes again.
+CURRENT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,27 +98,45 @@ class ExportJob:
         started = time.perf_counter()
         place = run_folder(self.out)
         items = read_items(place, assignment)
-        start, stop = assignment.probe or (0, len(items))
-        rows, part = [], bytearray()
-        for position in range(start, stop):
-            row, data = self._made(items[position], position in assignment.crashed)
-            if assignment.probe is None and data is not None and self.form.container == FILES:
-                self._write(row, data)
-            elif assignment.probe is None and data is not None:
-                part += data
-            rows.append(row)
         if assignment.probe is not None:
+            for position in range(*assignment.probe):
+                self._made(items[position], position in assignment.crashed)
             return None
-        if self.form.container != FILES:
-            place.write(f"{PARTS}/{part_file(assignment.shard)}", bytes(part))
+        rows = []
+        with self._writing(place, assignment.shard) as write:
+            for position, item in enumerate(items):
+                row, data = self._made(item, position in assignment.crashed)
+                if data is not None:
+                    write(row, data)
+                rows.append(row)
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
         return commit(place, self.plan, assignment.shard, table, time.perf_counter() - started)
+
+    @contextmanager
+    def _writing(self, place: LocalFolder, shard: int) -> Iterator[Callable[[Row, bytes], object]]:
+        """Yield what writes a frame: its file, or the next part of the shard's piece of the one file for all.
+
+        An overtaken run must not write over the frames of the next one, whose names are the same.
+        """
+        current = _Current(place, self.plan)
+        current.require()
+        if self.form.container != FILES:
+            with place.writing(f"{PARTS}/{part_file(shard)}") as file:
+                yield lambda row, data: file.write(data)
+                current.require()  # the piece takes its name now
+            return
+
+        def write(row: Row, data: bytes) -> None:
+            current.require()
+            self._write(row, data)
+
+        yield write
 
     def _made(self, item: Row, crashed: bool) -> tuple[Row, bytes | None]:
         """Return the row of a frame and the bytes that it becomes, if any."""
         row: Row = {"dataset_root": item["dataset_root"], "filename": item["stem"], "status": "ok"}
         if crashed:
-            return row | {"status": "crashed", "detail": "decoding this frame killed its worker every time"}, None
+            return row | {"status": CRASHED, "detail": "decoding this frame killed its worker every time"}, None
         if item["status"] is not None:
             return row | {"status": item["status"], "detail": item["detail"]}, None
         tree = _tree(self)
@@ -134,6 +159,20 @@ class ExportJob:
             self.out.link(name, self.root.real(row["image"]))
         else:
             self.out.write(name, data)
+
+
+@dataclass
+class _Current:
+    """Whether the run is still the folder's own, asked at most once in a while."""
+
+    place: LocalFolder
+    plan: str
+    asked: float = -math.inf
+
+    def require(self) -> None:
+        if time.monotonic() - self.asked > CURRENT_SECONDS:
+            require_current(self.place, self.plan)
+            self.asked = time.monotonic()
 
 
 def payload(original: bytes, form: Format, spec: InputSpec | None) -> bytes:

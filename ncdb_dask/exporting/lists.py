@@ -8,7 +8,7 @@ from typing import Any
 
 from ncdb_dask.errors import ExportError
 from ncdb_dask.exporting.formats import CONTAINER_FILES, TAR
-from ncdb_dask.exporting.request import LONGEST_PATH, ExportRequest
+from ncdb_dask.exporting.request import ExportRequest, require_short
 from ncdb_dask.model.spec import InputSpec
 
 
@@ -46,7 +46,8 @@ class Exported:
 def list_files(exported: Exported) -> dict[str, bytes]:
     """Return the small files of a format by name."""
     made = _LISTS[exported.request.form.name](exported)
-    return {name: text.encode() for name, text in made.items()}
+    # A path is whatever bytes the file system holds.
+    return {name: text.encode("utf-8", "surrogateescape") for name, text in made.items()}
 
 
 def _lines(paths: Sequence[str]) -> str:
@@ -91,9 +92,7 @@ def _hailo(exported: Exported) -> dict[str, str]:
 def _ncnn(exported: Exported) -> dict[str, str]:
     """ncnn2table: ``(x - mean) * norm`` in units of 0 to 255; a space inside the brackets would make a number 0."""
     spec = exported.input
-    long = next((path for path in exported.paths() if len(path.encode()) > LONGEST_PATH), None)
-    if long is not None:
-        raise ExportError(f"{long}: ncnn2table reads {LONGEST_PATH} bytes of a path; choose a shorter folder")
+    require_short(exported.paths())  # the folder may have moved since it was planned
     mean = ",".join(_number(value * spec.scale) for value in spec.mean)
     norm = ",".join(_number(1 / (spec.scale * value)) for value in spec.std)
     shape = f"{spec.width},{spec.height},3"
@@ -109,7 +108,8 @@ def _pulsar2(exported: Exported) -> dict[str, str]:
         "calibration_format": "Numpy",
         "calibration_size": len(exported.rows),
     }
-    return {"pulsar2.json": json.dumps({"quant": {"input_configs": [entry]}}, indent=2) + "\n"}
+    text = json.dumps({"quant": {"input_configs": [entry]}}, indent=2, ensure_ascii=False)
+    return {"pulsar2.json": f"{text}\n"}
 
 
 def _number(value: float) -> str:

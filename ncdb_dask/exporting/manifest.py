@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ncdb_dask.errors import ExportError
+from ncdb_dask.exporting.formats import FILES
 from ncdb_dask.store.folder import Folder
 
 MANIFEST_FILE = "manifest.json"
@@ -50,8 +51,10 @@ class ExportManifest:
         name), ``bytes`` and ``sha256`` of what the frame became.
     left_out : list of mapping
         Frames that could not be read: key, ``status`` and ``detail``.
+    duplicates : int
+        Entries of the set that repeated a frame; it was exported once.
     files : mapping of str to mapping
-        Every file below the folder: ``bytes`` and ``sha256``.
+        Every file below the folder that is not a frame's own: ``bytes`` and ``sha256``.
     """
 
     folder: str
@@ -65,11 +68,30 @@ class ExportManifest:
     dtype: str | None
     frames: list[Mapping[str, Any]]
     left_out: list[Mapping[str, Any]]
+    duplicates: int
     files: Mapping[str, Mapping[str, Any]]
 
+    def every_file(self) -> dict[str, Mapping[str, Any]]:
+        """Return every file below the folder, the frames' own first, with ``bytes`` and ``sha256``."""
+        return {**{f"{self.form['folder']}/{frame['file']}": frame for frame in self.frames_with_files()}, **self.files}
+
+    def frames_with_files(self) -> list[Mapping[str, Any]]:
+        """Return the frames that have a file of their own."""
+        own = self.form["container"] == FILES
+        return [frame for frame in self.frames if frame["file"] is not None] if own else []
+
     def encoded(self) -> bytes:
-        """Return the file."""
-        return (json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n").encode()
+        """Return the file: JSON, a line a frame, so that it can be read and searched however many there are."""
+        values = {"format": FORMAT, **{each.name: getattr(self, each.name) for each in fields(self)}}
+        lines = (f"{json.dumps(name)}: {_lines(value)}" for name, value in values.items())
+        return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _lines(value: Any) -> str:
+    """Return JSON with a line for each mapping in a list or a mapping."""
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return "[\n" + ",\n".join(f" {json.dumps(each)}" for each in value) + "\n]"
+    return json.dumps(value)
 
 
 def read_manifest(out: Folder) -> ExportManifest:

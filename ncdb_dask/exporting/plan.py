@@ -11,12 +11,13 @@ from ncdb_dask.dataset.layout import require_data_root
 from ncdb_dask.dataset.split import Entry, Roots, entries
 from ncdb_dask.dataset.split_file import read_splits
 from ncdb_dask.errors import ExportError, PlanError
-from ncdb_dask.exporting.formats import ARRAY, CONTAINER_FILES, FILES, FORMATS, FRAME_SUFFIXES, Format
+from ncdb_dask.exporting.faults import faults, mended
+from ncdb_dask.exporting.formats import ARRAY, CONTAINER_FILES, FILES, FORMATS, FRAME_SUFFIXES, TENSOR, Format
 from ncdb_dask.exporting.manifest import LIST_FILES, MANIFEST_FILE, read_manifest
 from ncdb_dask.exporting.names import file_names
-from ncdb_dask.exporting.request import ExportRequest
+from ncdb_dask.exporting.request import ExportRequest, require_short
 from ncdb_dask.store.folder import Folder, LocalFolder, is_temporary
-from ncdb_dask.store.plan import Assignment, read_items, read_plan
+from ncdb_dask.store.plan import Assignment, default_shard_size, read_items, read_plan
 from ncdb_dask.store.run import Kind, PlannedRun, continued_run, held_plan, new_run
 from ncdb_dask.store.shards import MANIFEST_FILE as RUN_MANIFEST_FILE
 from ncdb_dask.store.shards import Receipt, clear, read_shards
@@ -25,6 +26,11 @@ EXPORT = Kind("export", article="an", inputs="split")
 # The run's own files: its plan, its receipts, and the table of what was made.
 RUN_FOLDER = "_export"
 PARTS = "_parts"
+# A shard is what is lost with a worker, and what is done again where one frame is mended: a second's work or two. A
+# default by the number of frames alone is made for scans, whose rows are small; 512 tensors of 640 x 192 are 755 MB.
+SHARD_BYTES = 2**26
+# Of the data set's own picture, in bytes: a PNG of 1280 x 720 has one or two.
+PICTURE_BYTES = 2**20
 _ITEMS = pa.schema([(name, pa.string()) for name in ("dataset_root", "stem", "name", "status", "detail")])
 
 
@@ -108,7 +114,7 @@ def make_plan(request: ExportRequest, *, fresh: bool = False, shard_size: int | 
     for folder in (request.root, *request.allowed):
         require_data_root(folder)
     _check_out(request.out)
-    splits = read_splits([request.split], request.root)
+    splits = read_splits([request.split], request.root, request.storage_options)
     inputs = {split.name: split.sha256 for split in splits}
     place = run_folder(request.out)
     held = held_plan(place, EXPORT, fresh)
@@ -116,13 +122,15 @@ def make_plan(request: ExportRequest, *, fresh: bool = False, shard_size: int | 
         run = continued_run(place, EXPORT, held, request.settings(), inputs, shard_size=shard_size)
         return ExportPlan(request, _still_there(request, run))
     found, duplicates = entries(splits, Roots.of(request.root, request.allowed))
+    items = _table(found)
+    _require_short_paths(request, items)
     run = new_run(
         place,
         EXPORT,
         request.settings(),
         inputs,
-        _table(found),
-        shard_size=shard_size,
+        items,
+        shard_size=shard_size or _default_shard_size(request, len(found)),
         duplicates=duplicates,
         fresh=fresh,
     )
@@ -148,41 +156,82 @@ def _table(found: list[Entry]) -> pa.Table:
     return pa.table(dict(zip(_ITEMS.names, map(list, zip(*rows, strict=True)), strict=True)), schema=_ITEMS)
 
 
+def _require_short_paths(request: ExportRequest, items: pa.Table) -> None:
+    """Refuse what ncnn2table would cut, before any work."""
+    if request.form.name == "ncnn":
+        names = (name for name in items["name"].to_pylist() if name is not None)
+        require_short(os.path.join(request.out.path, request.form.folder, name + request.form.suffix) for name in names)
+
+
+def _default_shard_size(request: ExportRequest, frames: int) -> int:
+    """Choose a shard of at most `SHARD_BYTES`; a frame counts as its values, or as a picture of three bytes a pixel."""
+    spec = None if request.spec is None else request.spec.input
+    a_frame = (
+        PICTURE_BYTES if spec is None else 3 * spec.width * spec.height * (4 if request.form.payload == TENSOR else 1)
+    )
+    return default_shard_size(frames, most=max(1, SHARD_BYTES // a_frame))
+
+
 def _still_there(request: ExportRequest, run: PlannedRun) -> PlannedRun:
-    """Do again the shards whose files are gone, and those that had faulty frames, unless these are to be left out."""
+    """Do again the shards whose files are gone, and those with faulty frames, which may have been mended since."""
     if run.finished and _stands(request):
         return run
+    held = _held_sizes(request, run.out)
     done: dict[int, Receipt] = {}
     for shard, receipt in run.done.items():
-        (table,) = read_shards(run.out, [receipt], ["file", "bytes", "status"])
+        (table,) = read_shards(run.out, [receipt], ["dataset_root", "file", "bytes", "status"])
         rows = table.to_pylist()
-        sound = request.skip_bad or all(row["status"] == "ok" for row in rows)
-        if sound and _files_hold(request, run.out, shard, rows):
+        # An entry that names no frame stays faulty: its split is the planned one.
+        sound = all(row["status"] == "ok" or row["dataset_root"] is None for row in rows)
+        if sound and _files_hold(request, held, shard, rows):
             done[shard] = receipt
     return replace(run, done=done, finished=False)
 
 
 def _stands(request: ExportRequest) -> bool:
-    """Whether the manifest is there and all that it names, in full, and nothing was left out that is wanted now."""
+    """Whether the manifest is there and all that it names, in full, and no frame that was left out can come in.
+
+    Raises
+    ------
+    ExportError
+        Where frames were left out that are wanted now and cannot be read yet: doing it again would lose what is there.
+    """
     try:
         manifest = read_manifest(request.out)
     except ExportError:
         return False
-    sizes = {folder: request.out.list(folder, sizes=True).sizes for folder in map(os.path.dirname, manifest.files)}
+    named = manifest.every_file()
+    folders = {os.path.dirname(name) for name in named}
+    sizes = {folder: request.out.list(folder, sizes=True).sizes for folder in folders}
     there = all(
-        sizes[os.path.dirname(name)].get(os.path.basename(name)) == about["bytes"]
-        for name, about in manifest.files.items()
+        sizes[os.path.dirname(name)].get(os.path.basename(name)) == about["bytes"] for name, about in named.items()
     )
-    return there and manifest.folder == request.out.url and (request.skip_bad or not manifest.left_out)
+    if not there or manifest.folder != request.out.url:
+        return False
+    readable = mended(request, manifest.left_out)
+    lost = [frame for frame, reads in zip(manifest.left_out, readable, strict=True) if not reads]
+    if lost and not request.skip_bad:
+        raise ExportError(
+            f"{request.out.url} was finished without {len(manifest.left_out)} frames, and {len(lost)} of them still "
+            f"cannot be read ({faults(lost)}); mend them, or give --skip-bad to keep the export as it is "
+            "(--fresh starts over)"
+        )
+    return not any(readable)
 
 
-def _files_hold(request: ExportRequest, place: Folder, shard: int, rows: list[Mapping[str, Any]]) -> bool:
+def _held_sizes(request: ExportRequest, place: Folder) -> Mapping[str, int]:
+    """List the files of the frames, or the pieces of the one file for all."""
+    if request.form.container == FILES:
+        return request.out.list(request.form.folder, sizes=True).sizes
+    return place.list(PARTS, sizes=True).sizes
+
+
+def _files_hold(request: ExportRequest, held: Mapping[str, int], shard: int, rows: list[Mapping[str, Any]]) -> bool:
     """Whether the files of a shard are there in full, or its piece of the one file for all."""
     written = [row for row in rows if row["file"]]
     if request.form.container == FILES:
-        sizes = request.out.list(request.form.folder, sizes=True).sizes
-        return all(sizes.get(row["file"]) == row["bytes"] for row in written)
-    return bool(place.list(PARTS, sizes=True).sizes.get(part_file(shard)) == sum(row["bytes"] for row in written))
+        return all(held.get(row["file"]) == row["bytes"] for row in written)
+    return bool(held.get(part_file(shard)) == sum(row["bytes"] for row in written))
 
 
 def part_file(shard: int) -> str:

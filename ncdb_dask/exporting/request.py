@@ -1,17 +1,19 @@
 """What an export is asked to be: the options, checked and with every default resolved."""
 
+import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ncdb_dask.errors import ExportError
-from ncdb_dask.exporting.formats import ARRAY, FORMATS, NOTHING, ORIGINAL, PIXELS, TENSOR, Format
+from ncdb_dask.exporting.formats import ARRAY, EITHER_LAYOUT, FORMATS, NOTHING, ORIGINAL, PIXELS, TENSOR, Format
 from ncdb_dask.model.spec import ModelSpec
 from ncdb_dask.store.folder import Folder, LocalFolder
 
-# A tool's list file holds one path a line, or several separated by spaces; ncnn2table keeps 255 characters.
+# A tool's list file holds one path a line, or several separated by spaces.
 _BREAKS_LISTS = re.compile(r"\s")
+# ncnn2table keeps 255 characters of a path.
 LONGEST_PATH = 255
 LAYOUTS = ("nchw", "nhwc")
 
@@ -38,6 +40,8 @@ class ExportRequest:
         Make symbolic links instead of copies.
     skip_bad : bool
         Leave out frames that cannot be read, instead of stopping.
+    storage_options : mapping
+        For a split that is a URL.
     """
 
     split: str
@@ -48,6 +52,7 @@ class ExportRequest:
     spec: ModelSpec | None
     link: bool = False
     skip_bad: bool = False
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -64,6 +69,7 @@ class ExportRequest:
         resized: bool = False,
         layout: str | None = None,
         skip_bad: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> "ExportRequest":
         """Check the options and make a request of them.
 
@@ -79,14 +85,9 @@ class ExportRequest:
         form = _shaped(FORMATS[format], spec, stack, resized, layout)
         if link and (form.payload != ORIGINAL or not isinstance(root, LocalFolder)):
             raise ExportError("link is for --format images from a local data set, whose files can be linked to")
-        if len(out.path.splitlines()) > 1:
-            raise ExportError(f"{out.path!r}: holds a line break, where lists of files would be cut")
-        if not form.wants_spaces and _BREAKS_LISTS.search(out.path):
-            raise ExportError(
-                f"{out.path!r}: holds a space, where {form.name}'s list would be cut; choose another folder"
-            )
+        _check_path(out.path, form)
         used = spec if form.payload in (TENSOR, PIXELS) else None
-        return cls(split, root, out, tuple(allowed), form, used, link, skip_bad)
+        return cls(split, root, out, tuple(allowed), form, used, link, skip_bad, storage_options or {})
 
     def settings(self) -> dict[str, Any]:
         """Return what shapes the files, by the names of the options: an export continues only under the same."""
@@ -106,6 +107,29 @@ class ExportRequest:
         return None if self.spec is None else self.spec.as_dict()
 
 
+def require_short(paths: Iterable[str]) -> None:
+    """Refuse paths that ncnn2table would cut.
+
+    Raises
+    ------
+    ExportError
+        Names the first.
+    """
+    long = next((path for path in paths if len(os.fsencode(path)) > LONGEST_PATH), None)
+    if long is not None:
+        raise ExportError(f"{long}: ncnn2table reads {LONGEST_PATH} bytes of a path; choose a shorter folder")
+
+
+def _check_path(path: str, form: Format) -> None:
+    """Refuse a folder whose path the tool would cut."""
+    if len(path.splitlines()) > 1:
+        raise ExportError(f"{path!r}: holds a line break, where lists of files would be cut")
+    if not form.wants_spaces and _BREAKS_LISTS.search(path):
+        raise ExportError(f"{path!r}: holds a space, where {form.name}'s list would be cut; choose another folder")
+    if form.name == "ncnn" and "," in path:
+        raise ExportError(f"{path!r}: holds a comma, where ncnn2table would begin a second list; choose another folder")
+
+
 def _shaped(form: Format, spec: ModelSpec | None, stack: bool, resized: bool, layout: str | None) -> Format:
     if stack and form.name != "npy":
         raise ExportError(f"stack is for --format npy; {form.name} has one form")
@@ -115,6 +139,8 @@ def _shaped(form: Format, spec: ModelSpec | None, stack: bool, resized: bool, la
         raise ExportError(f"layout is for formats of tensors; --format {form.name} has none")
     if layout not in (None, *LAYOUTS):
         raise ExportError(f"layout {layout!r}: expected {' or '.join(LAYOUTS)}")
+    if layout not in (None, form.layout) and form.name not in EITHER_LAYOUT:
+        raise ExportError(f"layout {layout}: {form.name} reads {form.layout} only; leave the option out")
     if resized:
         form = replace(form, payload=PIXELS, suffix=".png")
     if form.payload in (TENSOR, PIXELS) and spec is None:

@@ -19,7 +19,7 @@ from ncdb_dask.errors import StorageError
 
 # A name that is too long, or a link that leads to itself, names no folder either.
 _NO_SUCH_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,22 @@ class LocalFolder:
     def remove(self, name: str) -> None:
         """Remove a file."""
         Path(self.path, name).unlink(missing_ok=True)
+
+    def remove_abandoned(self, name: str = "") -> None:
+        """Remove the temporary files of a sub-folder whose own file was written since: what died attempts left.
+
+        A younger one may be another process's, at work now.
+        """
+        folder = Path(self.path, name)
+        for temporary in map(_TEMPORARY.fullmatch, self.list(name).sizes):
+            if temporary is None:
+                continue
+            try:
+                written, begun = (folder.joinpath(each).lstat().st_mtime_ns for each in (temporary[1], temporary[0]))
+            except FileNotFoundError:  # the file is not there yet, or the temporary one has just taken its place
+                continue
+            if begun <= written:
+                folder.joinpath(temporary[0]).unlink(missing_ok=True)
 
     def real(self, name: str = "") -> str:
         """Return the location with links resolved."""

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from helpers.exports import FORMS, assert_sound, export, frame_files, handed_over, manifest, tar_members
+from helpers.exports import FORMS, assert_sound, contents, export, frame_files, handed_over, manifest, tar_members
 from helpers.trees import write_frame, write_split
 
 import ncdb_dask
@@ -145,6 +145,71 @@ def test_a_frame_that_was_left_out_comes_in_once_it_is_mended(form, root, out):
     export(root, out, form)
     assert handed_over(out) == whole
     assert_sound(out)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_frame_that_is_mended_after_a_failed_run_comes_in_with_skip_bad_too(form, root, out):
+    export(root, out, form)
+    whole = handed_over(out)
+    out.rename(out.with_name("whole"))
+    sound = (root / BAD).read_bytes()
+    cut(root)
+    with pytest.raises(ExportError):
+        export(root, out, form)
+    (root / BAD).write_bytes(sound)
+    export(root, out, form, skip_bad=True)
+    assert handed_over(out) == whole
+
+
+def test_a_frame_that_was_left_out_and_is_mended_comes_in_with_skip_bad_too(root, out):
+    sound = (root / BAD).read_bytes()
+    missing(root)
+    export(root, out, "hailo", skip_bad=True)
+    (root / BAD).write_bytes(sound)
+    export(root, out, "hailo", skip_bad=True)
+    assert not manifest(out)["left_out"]
+    assert_sound(out)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("fault", [missing, cut, add_bad_entries], ids=lambda fault: fault.__name__)
+def test_a_finished_export_is_not_given_up_while_what_was_left_out_cannot_be_read(fault, form, root, out):
+    fault(root)
+    export(root, out, form, skip_bad=True)
+    before = contents(out)
+    with pytest.raises(ExportError) as caught:
+        export(root, out, form)
+    lost = 3 if fault is add_bad_entries else 1
+    assert f"was finished without {lost} frames, and {lost} of them still cannot be read ({lost - 1 or 1}" in str(
+        caught.value
+    )
+    assert "give --skip-bad to keep the export as it is (--fresh starts over)" in str(caught.value)
+    assert contents(out) == before
+    export(root, out, form, skip_bad=True)
+    assert contents(out) == before
+
+
+def test_a_finished_export_is_not_given_up_where_only_some_frames_are_mended(root, out):
+    sound = (root / BAD).read_bytes()
+    (root / "synced_data/a/image_a6/0000000000.png").unlink()
+    missing(root)
+    export(root, out, "npy", skip_bad=True)
+    (root / BAD).write_bytes(sound)
+    before = contents(out)
+    with pytest.raises(ExportError, match="without 2 frames, and 1 of them still cannot be read"):
+        export(root, out, "npy")
+    assert contents(out) == before
+    export(root, out, "npy", skip_bad=True)  # what is mended comes in
+    assert [frame["filename"] for frame in manifest(out)["left_out"]] == ["0000000000"]
+    assert_sound(out)
+
+
+def test_what_killed_a_worker_is_not_tried_while_planning(root, out):
+    from ncdb_dask.exporting.faults import CRASHED, mended
+
+    request = ncdb_dask.plan_export("train_split.json", out, root=root, format="images").request
+    frame = {"dataset_root": "synced_data/b", "filename": "0000000001"}
+    assert mended(request, [frame | {"status": "missing_image"}, frame | {"status": CRASHED}]) == [True, False]
 
 
 @pytest.mark.parametrize("skip_bad", [False, True])

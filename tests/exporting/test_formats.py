@@ -12,6 +12,7 @@ from helpers.exports import (
     PICTURES,
     assert_sound,
     contents,
+    every_file,
     export,
     feed,
     frame_files,
@@ -141,7 +142,7 @@ def test_the_layout_of_npy_is_that_of_the_model_file(layout, root, out, keys, tm
         ("stacked", None, "nchw"),
         ("stacked", "nhwc", "nhwc"),
         ("hailo", None, "nhwc"),
-        ("hailo", "nchw", "nchw"),
+        ("hailo", "nhwc", "nhwc"),
     ],
 )
 def test_one_array(form, layout, made, root, out, keys):
@@ -309,8 +310,23 @@ def test_paths_that_ncnn_would_cut_are_refused(root, out):
 
 def test_a_frame_that_is_named_twice_is_exported_once(root, out, keys):
     write_split(root, [*keys, keys[0], (f"{root}/{keys[1][0]}", keys[1][1])])
-    export(root, out, "stacked")
+    exported = export(root, out, "stacked")
     assert np.load(out / "calibration.npy").shape[0] == 7
+    assert manifest(out)["duplicates"] == exported.as_dict()["duplicates"] == 2
+    assert "Repeated      2 entries of the set named a frame again and were left out" in exported.text()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_manifest_has_a_line_a_frame_and_tells_each_file_once(form, root, out):
+    export(root, out, form)
+    lines = (out / "manifest.json").read_text().splitlines()
+    (first,) = (number for number, line in enumerate(lines) if line == '"frames": [')
+    frames = [json.loads(line.removesuffix(",")) for line in lines[first + 1 : first + 8]]
+    assert frames == manifest(out)["frames"]
+    assert lines[first + 8] == "],"
+    own = {"npy", "raw", "images", "linked", "resized", "rknn", "ncnn"}
+    assert all("/" not in name for name in manifest(out)["files"])
+    assert (len(every_file(out)) >= 7) == (form in own)
 
 
 def test_image_paths_name_frames_too(root, out, keys):

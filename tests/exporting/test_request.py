@@ -2,10 +2,12 @@
 
 import pytest
 from helpers.exports import export, write_spec
+from helpers.trees import write_split
 
 import ncdb_dask
 from ncdb_dask.errors import ExportError, NcdbError
 from ncdb_dask.exporting.formats import FORMATS
+from ncdb_dask.store.folder import LocalFolder
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,8 @@ from ncdb_dask.exporting.formats import FORMATS
             for name in ("raw", "rknn", "ncnn")
             for space in (" ", "\t")
         ),
+        ({"format": "ncnn", "out": "/nowhere/a,b"}, "holds a comma, where ncnn2table would begin a second list"),
+        ({"format": "hailo", "layout": "nchw"}, "layout nchw: hailo reads nhwc only; leave the option out"),
         *(({"format": name, "out": "/nowhere/a\nb"}, "holds a line break, where lists") for name in FORMATS),
         ({"format": "images", "root": "/nowhere"}, "/nowhere: no such folder, or an empty one"),
         ({"format": "images", "allow_root": "/nowhere"}, "/nowhere: no such folder, or an empty one"),
@@ -61,6 +65,48 @@ def test_what_cannot_be_is_refused_in_words(options, says, root, out):
 def test_formats_whose_paths_may_hold_spaces(form, root, tmp_path):
     export(root, tmp_path / "an out", form)
     assert not ncdb_dask.verify_export(tmp_path / "an out").differences
+
+
+def test_a_folder_with_a_comma_is_for_the_others(root, tmp_path):
+    for form in sorted(set(FORMATS) - {"ncnn"}):
+        spec = None if form in ("images", "split") else root.with_name("model.toml")
+        out = tmp_path / "a,b" / form
+        ncdb_dask.export("train_split.json", out, root=root, format=form, model_spec=spec)
+
+
+def test_paths_that_ncnn_would_cut_are_refused_before_anything_is_written(root, out):
+    deep = out / ("d" * 200)
+    with pytest.raises(ExportError, match="ncnn2table reads 255 bytes of a path; choose a shorter folder"):
+        ncdb_dask.plan_export(
+            "train_split.json", deep, root=root, format="ncnn", model_spec=root.with_name("model.toml")
+        )
+    assert not out.exists()
+
+
+def test_a_split_behind_a_url_is_opened_with_the_storage_options(root, out, monkeypatch):
+    from ncdb_dask.dataset import split_file
+
+    asked = []
+
+    def opened(place, options=None):
+        asked.append((place, dict(options or {})))
+        return LocalFolder(str(root))
+
+    monkeypatch.setattr(split_file, "open_folder", opened)
+    options = {"key": "me"}
+    ncdb_dask.plan_export("s3://b/train_split.json", out, root=root, format="images", storage_options=options)
+    assert asked == [("s3://b", options)]
+
+
+@pytest.mark.parametrize(
+    ("size", "form", "rows"),
+    [((8, 6), "raw", 32), ((640, 192), "raw", 32), ((1280, 720), "raw", 6), ((1280, 720), "ncnn", 24)],
+)
+def test_a_shard_of_large_frames_is_small(size, form, rows, root, out, keys):
+    write_split(root, [(scene, f"{stem}{k}") for k in range(10) for scene, stem in keys])
+    spec = write_spec(root.with_name("large.toml"), width=size[0], height=size[1])
+    plan = ncdb_dask.plan_export("train_split.json", out, root=root, format=form, model_spec=spec)
+    assert plan.run.plan.parts[0].shard_size == rows
 
 
 def test_an_out_that_is_a_file(root, out):
@@ -83,7 +129,6 @@ def test_an_out_that_holds_other_files_is_left_alone(name, fresh, root, out):
 def test_a_scan_in_out_is_left_alone(root, out):
     from ncdb_dask.scanning.plan import make_plan
     from ncdb_dask.scanning.request import ScanRequest
-    from ncdb_dask.store.folder import LocalFolder
 
     make_plan(
         ScanRequest.of(

@@ -2,16 +2,23 @@
 
 import itertools
 import json
+import os
+import tracemalloc
+from pathlib import Path
 
 import pytest
 from helpers.deaths import Killed, at_removal, at_write, full_disk
-from helpers.exports import FORMS, assert_sound, contents, export, handed_over, manifest, write_spec
+from helpers.exports import FORMS, assert_sound, contents, every_file, export, handed_over, write_spec
 from helpers.trees import write_frame, write_split
 
 import ncdb_dask
 from ncdb_dask.errors import ExportError, NcdbError, PlanError, StorageError
+from ncdb_dask.exporting import job as job_module
+from ncdb_dask.exporting.finish import finish
+from ncdb_dask.exporting.job import ExportJob
 from ncdb_dask.exporting.manifest import LIST_FILES
 from ncdb_dask.runtime.events import RunStarted, ShardDone
+from ncdb_dask.store.folder import LocalFolder
 
 COMMON = ("stacked", "hailo", "pulsar2")
 
@@ -28,7 +35,7 @@ def assert_manifest_is_last(out):
     """Whoever sees a manifest sees everything that it names."""
     if (out / "manifest.json").exists():
         seen = handed_over(out)
-        for name, about in manifest(out)["files"].items():
+        for name, about in every_file(out).items():
             assert len(seen[name]) == about["bytes"]
 
 
@@ -173,6 +180,7 @@ def test_only_the_shard_of_a_file_that_is_gone_is_done_again(root, out):
         ({"layout": "nhwc"}, "layout was 'nchw', now 'nhwc'"),
         ({"shard_size": 2}, "shard_size was 3, now 2"),
         ({"allow_root": "."}, "allow_root was [], now ["),
+        ({"spec": {"name": None}}, "model name was 'image', now None"),
         ({"spec": {"mean": [0, 0, 0]}}, "model mean was [0.1, 0.2, 0.3], now [0.0, 0.0, 0.0]"),
     ],
     ids=str,
@@ -301,6 +309,138 @@ def test_a_plan_that_another_run_has_overtaken_is_not_carried_out(root, out):
     with pytest.raises(PlanError, match="another run has begun in this folder"):
         ncdb_dask.run_export(plan)
     assert contents(out) == before
+
+
+def late_job(root, out, before):
+    """The task of a run that another one has overtaken, and its first shard."""
+    plan = ncdb_dask.plan_export(
+        "train_split.json", out, root=root, shard_size=3, model_spec=root.with_name("model.toml"), format=before
+    )
+    plan.write()
+    job = ExportJob.of(plan.request, plan.run.plan.id, "run")
+    return job, plan.left[0]
+
+
+@pytest.mark.parametrize("form", ["npy", "stacked"])
+def test_a_late_worker_of_an_overtaken_run_writes_nothing(form, root, out, tmp_path):
+    other = write_spec(tmp_path / "bgr.toml", channels="bgr")
+    job, shard = late_job(root, out, "npy")
+    export(root, out, form, fresh=True, model_spec=other)
+    before = contents(out)
+    with pytest.raises(PlanError, match="another run has started over in this folder; this one gives up"):
+        job(shard)
+    assert contents(out) == before
+    assert_sound(out)
+
+
+@pytest.mark.parametrize("form", ["npy", "hailo"])
+def test_a_worker_that_is_overtaken_in_the_middle_of_a_shard_stops(form, root, out, monkeypatch):
+    monkeypatch.setattr(job_module, "CURRENT_SECONDS", 0.0)
+    job, shard = late_job(root, out, form)
+    made, count = ExportJob._made, itertools.count()
+
+    def overtaken(self, *arguments):
+        if self is job and next(count) == 1:
+            export(root, out, "raw", fresh=True)
+        return made(self, *arguments)
+
+    monkeypatch.setattr(ExportJob, "_made", overtaken)
+    with pytest.raises(PlanError, match="this one gives up"):
+        job(shard)
+    names = {path.name for path in out.rglob("*") if path.is_file()}
+    assert not {name for name in names if name.endswith((".part", ".tmp", ".npy"))}
+    assert_sound(out)
+
+
+@pytest.mark.parametrize("change", ["bytes", "size", "gone"])
+@pytest.mark.parametrize("form", ["npy", "raw", "images", "rknn"])
+def test_a_frame_that_was_written_over_before_the_end_is_found_and_written_again(change, form, root, out, monkeypatch):
+    whole = undisturbed(root, out, form)
+    name = FRAME[form]
+
+    def late(event):
+        if isinstance(event, ShardDone) and event.shard == 2:
+            data = (out / name).read_bytes()
+            if change == "gone":
+                (out / name).unlink()
+            else:
+                (out / name).write_bytes(data[:-1] + (b"" if change == "size" else bytes([data[-1] ^ 1])))
+
+    with pytest.raises(ExportError, match=r"1 files are gone or were changed since they were .*the same command"):
+        export(root, out, form, observer=late)
+    assert not (out / "manifest.json").exists()
+    assert shards_done(root, out, form) == [1]
+    assert handed_over(out) == whole
+
+
+@pytest.mark.parametrize("form", ["npy", "hailo", "split"])
+def test_nothing_is_written_at_the_end_before_all_shards_are_there(form, root, out):
+    plan = ncdb_dask.plan_export(
+        "train_split.json", out, root=root, format=form, shard_size=3, model_spec=root.with_name("model.toml")
+    )
+    plan.write()
+    job = ExportJob.of(plan.request, plan.run.plan.id, "run")
+    receipts = [job(shard) for shard in plan.left]
+    before = contents(out)
+    with pytest.raises(PlanError, match="1 shards are missing or cut; the same command does them again"):
+        finish(plan, receipts[:2])
+    (out / "_export/shard-000001.parquet").unlink()
+    with pytest.raises(PlanError, match="1 shards are missing or cut"):
+        finish(plan, receipts)
+    assert contents(out).keys() == before.keys() - {"_export/shard-000001.parquet"}
+
+
+@pytest.mark.parametrize("form", ["npy", "hailo"])
+def test_what_another_run_is_writing_now_is_left_to_it(form, root, out):
+    export(root, out, form)
+    name = FRAME[form]
+    target = (out / name).stat().st_mtime_ns
+    dead, live = ((out / name).with_name(f".{Path(name).name}.{digit * 32}.tmp") for digit in "01")
+    for path, offset in ((dead, -1), (live, 10**11)):
+        path.write_bytes(b"half")
+        os.utime(path, ns=(target + offset, target + offset))
+    (out / "manifest.json").unlink()
+    if form == "hailo":  # it is written again at the end
+        os.utime(live, ns=(2**62, 2**62))
+    export(root, out, form)
+    assert (dead.exists(), live.exists()) == (False, True)
+
+
+def test_a_shard_of_a_common_file_is_written_frame_by_frame(root, out):
+    spec = write_spec(root.with_name("large.toml"), width=640, height=480)  # 3.7 MB a frame
+    tracemalloc.start()
+    try:
+        plan = ncdb_dask.plan_export("train_split.json", out, root=root, format="hailo", shard_size=7, model_spec=spec)
+        plan.write()
+        job = ExportJob.of(plan.request, plan.run.plan.id, "run")
+        tracemalloc.reset_peak()
+        job(plan.left[0])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * 3 * 640 * 480 * 4  # a frame at its stages, not seven
+
+
+def test_a_finished_export_is_looked_at_folder_by_folder(root, out, monkeypatch):
+    export(root, out, "npy")
+    listed = []
+    monkeypatch.setattr(LocalFolder, "list", spied(LocalFolder.list, listed))
+    export(root, out, "npy")
+    assert listed.count("tensors") == 1
+    listed.clear()
+    (out / "manifest.json").unlink()
+    ncdb_dask.plan_export(
+        "train_split.json", out, root=root, format="npy", shard_size=3, model_spec=root.with_name("model.toml")
+    )
+    assert listed.count("tensors") == 1
+
+
+def spied(method, asked):
+    def call(self, name="", *arguments, **options):
+        asked.append(name)
+        return method(self, name, *arguments, **options)
+
+    return call
 
 
 def test_a_common_piece_that_was_changed_is_done_again(root, out):
