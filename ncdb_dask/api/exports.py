@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ncdb_dask.api.locations import Location, several
-from ncdb_dask.errors import ExportError
+from ncdb_dask.errors import ExportError, PlanError, StorageError
 from ncdb_dask.exporting.compare import chunks, job_of
 from ncdb_dask.exporting.finish import Export, finish
 from ncdb_dask.exporting.job import ExportJob
@@ -101,6 +101,7 @@ def plan_export(
         resized=resized,
         layout=layout,
         skip_bad=skip_bad,
+        storage_options=storage_options,
     )
     with reported(request.out, "read"):
         return make_plan(request, fresh=fresh, shard_size=shard_size)
@@ -173,7 +174,7 @@ def read_export(out: Location) -> Export:
 
 
 def verify_export(
-    out: Location,
+    out: Location | Export,
     *,
     root: Location | None = None,
     model_spec: Location | None = None,
@@ -185,10 +186,11 @@ def verify_export(
 
     Parameters
     ----------
-    out : path
-        The folder that `export` wrote.
+    out : path or Export
+        The folder that `export` wrote, or what `read_export` has read there.
     root : path or URL, optional
-        Where the data set is now, if not where it was.
+        Where the data set is now, if not where it was. Without this and a model file, a data set that is not there
+        is no error: the files are verified alone, and ``not_compared`` says so.
     model_spec, model : path, optional
         Compare with another model file than that of the export.
     client : distributed.Client, optional
@@ -205,15 +207,20 @@ def verify_export(
     Raises
     ------
     NcdbError
-        A folder that holds no finished export, or a data set that is gone.
+        A folder that holds no finished export, or a given data set that is not there.
     """
-    folder = open_folder(out)
+    folder = open_folder(out.out if isinstance(out, Export) else out)
     if not isinstance(folder, LocalFolder):
         raise ExportError(f"{folder.url}: expected a local folder that holds an export")
-    manifest = read_export(folder.path).manifest
+    manifest = out.manifest if isinstance(out, Export) else read_export(folder.path).manifest
+    spec = _spec(model_spec, model)
     with reported(folder, "read"):
-        data = open_folder(root or manifest.root, storage_options)
-        job = job_of(folder, manifest, data, _spec(model_spec, model))
+        try:
+            job = job_of(folder, manifest, open_folder(root or manifest.root, storage_options), spec)
+        except (PlanError, StorageError) as error:
+            if root is not None or spec is not None:
+                raise
+            return verified(folder, manifest, (), not_compared=str(error))
         return verified(folder, manifest, ordered_stream(job, chunks(manifest), client))
 
 

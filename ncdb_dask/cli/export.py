@@ -24,7 +24,7 @@ from ncdb_dask.errors import NcdbError
 @click.option("--layout", help="nchw or nhwc, where the tool wants another than the format's own.")
 @click.option("--skip-bad", is_flag=True, help="Leave out frames that cannot be read, instead of stopping.")
 @click.option("--allow-root", multiple=True, help="Further folder in which frames may lie; may be repeated.")
-@click.option("--shard-size", type=click.IntRange(min=1), help="Frames a shard.  [default: 32 to 512, by their number]")
+@click.option("--shard-size", type=click.IntRange(min=1), help="Frames a shard.  [default: by their number and size]")
 @click.option("--fresh", is_flag=True, help="Remove what an earlier export left in OUT and start over.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--verify", is_flag=True, help="`export --verify OUT`: read an export again and name what differs.")
@@ -86,9 +86,12 @@ def _verify(
     from ncdb_dask import api
     from ncdb_dask.exporting.compare import FRAMES_A_TASK
 
-    tasks = len(api.read_export(folder).manifest.frames) // FRAMES_A_TASK
-    with opened_client(cluster, workers, tasks) as client:
-        found = api.verify_export(folder, client=client, **used)
+    exported = api.read_export(folder)
+    with opened_client(cluster, workers, len(exported.manifest.frames) // FRAMES_A_TASK) as client:
+        found = api.verify_export(exported, client=client, **used)
     click.echo(json.dumps(found.as_dict()) if as_json else found.text())
     if found.differences:
-        raise NcdbError(f"{folder}: differences: {len(found.differences)}; export again, or mend what changed it")
+        raise NcdbError(
+            f"{folder}: differences: {len(found.differences)}; the same export again mends what is missing or of "
+            "another size, with --fresh everything"
+        )

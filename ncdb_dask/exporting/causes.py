@@ -23,27 +23,43 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLOSE = 1e-3
 
 
-def likely_cause(found: Array, original: bytes, spec: InputSpec) -> str | None:
+def likely_cause(found: Array, original: bytes, spec: InputSpec, framed: bool = False) -> str | None:
     """Name the mistakes that turn the picture into what was found, the fewest first; None where none does.
 
     Parameters
     ----------
     found : ndarray
-        What was exported, without a batch axis.
+        What was exported.
     original : bytes
         The file of the picture.
     spec : InputSpec
         What the network takes; `found` should be ``preprocess(original, spec)``.
+    framed : bool
+        Whether `found` has the shape and order that its file tells, and should have a batch axis of 1; bare values
+        tell neither.
     """
     pixels = {filter_: resized(original, replace(spec, resize=filter_)) for filter_ in FILTERS}
     written = [] if found.dtype == np.float32 else [f"written as {found.dtype}"]
     for steps, wrong in sorted(_wrong_specs(spec), key=lambda pair: len(pair[0])):
         value = normalised(pixels[wrong.resize], wrong)
-        mistakes = [*steps, *written]
-        # Bare values tell no shape, and some tools reshape where they should transpose.
+        mistakes = [*steps, *written, *(_framing(found, spec, wrong) if framed else ())]
+        # Some tools reshape where they should transpose.
         if mistakes and found.size == value.size and _alike(found.reshape(value.shape), value):
             return " and ".join(mistakes)
     return None
+
+
+def _framing(found: Array, spec: InputSpec, wrong: InputSpec) -> list[str]:
+    """Say what of shape and order a reader that takes the bytes as they are would stumble over."""
+    mistakes = []
+    if found.shape in (spec.shape, wrong.shape):
+        mistakes.append("written without a batch axis")
+    elif found.shape not in ((1, *spec.shape), (1, *wrong.shape)):
+        shapes = (" x ".join(map(str, shape)) for shape in (found.shape, (1, *spec.shape)))
+        mistakes.append("shape {} instead of {}".format(*shapes))
+    if not found.flags.c_contiguous:
+        mistakes.append("written in Fortran order")
+    return mistakes
 
 
 def pixel_cause(found: Array, original: bytes, spec: InputSpec) -> str | None:
@@ -59,18 +75,30 @@ def pixel_cause(found: Array, original: bytes, spec: InputSpec) -> str | None:
 
 def _wrong_specs(spec: InputSpec) -> Iterator[tuple[tuple[str, ...], InputSpec]]:
     """Yield every combination of right and wrong steps as the input that it makes, with the mistakes in words."""
-    for filter_, colours, (scaled, factor), (norm, mean, std), layout in product(
-        FILTERS, ("rgb", "bgr"), _scalings(spec), _normalisations(spec), ("nchw", "nhwc")
+    for filter_, (swapped, colours, late), (scaled, factor), (norm, mean, std), layout in product(
+        FILTERS, _colours(spec), _scalings(spec), _normalisations(spec), ("nchw", "nhwc")
     ):
+        # Swapped late, the values of a colour are by its own mean and std, which have moved with it.
+        statistics = (_reversed(mean), _reversed(std)) if late else (mean, std)
+        if late and statistics == (mean, std):
+            continue  # alike for all colours: late is early
         mistakes = (
             "" if filter_ == spec.resize else f"resized with {filter_} instead of {spec.resize}",
-            "" if colours == spec.channels else f"channels in the order {colours} instead of {spec.channels}",
+            swapped,
             scaled,
             norm,
             "" if layout == spec.layout else f"layout {layout} instead of {spec.layout}",
         )
-        wrong = replace(spec, resize=filter_, channels=colours, scale=factor, mean=mean, std=std, layout=layout)
+        wrong = replace(spec, resize=filter_, channels=colours, scale=factor, layout=layout)
+        wrong = replace(wrong, mean=statistics[0], std=statistics[1])
         yield tuple(mistake for mistake in mistakes if mistake), wrong
+
+
+def _colours(spec: InputSpec) -> list[tuple[str, str, bool]]:
+    """Return a mistake, the order of the channels, and whether they were swapped after the normalisation."""
+    other = "rgb" if spec.channels == "bgr" else "bgr"
+    order = f"channels in the order {other} instead of {spec.channels}"
+    return [("", spec.channels, False), (order, other, False), (f"{order}, swapped after normalising", other, True)]
 
 
 def _scalings(spec: InputSpec) -> list[tuple[str, float]]:
@@ -89,6 +117,10 @@ def _normalisations(spec: InputSpec) -> list[tuple[str, Triple, Triple]]:
     mean, std = np.asarray(spec.mean), np.asarray(spec.std)
     twice = _triple(mean * (1 + std)), _triple(std * std)
     return [*found, ("not normalised", (0.0,) * 3, (1.0,) * 3), ("normalised twice", *twice)]
+
+
+def _reversed(three: Triple) -> Triple:
+    return three[2], three[1], three[0]
 
 
 def _triple(values: npt.NDArray[np.float64]) -> Triple:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ncdb_dask.exporting.compare import Difference
-from ncdb_dask.exporting.manifest import MANIFEST_FILE, ExportManifest
+from ncdb_dask.exporting.compare import Difference, lost
+from ncdb_dask.exporting.manifest import ExportManifest
 from ncdb_dask.store.folder import LocalFolder
 
 # Names that a line of the text holds; as JSON, all are told.
@@ -27,6 +27,8 @@ class Verification:
         Empty where all is well.
     against : str
         What the frames were compared with, in words.
+    not_compared : str or None
+        Why the frames were not compared: the data set is not there.
     """
 
     out: str
@@ -34,12 +36,17 @@ class Verification:
     frames: int
     differences: tuple[Difference, ...]
     against: str = "the preprocessing"
+    not_compared: str | None = None
 
     def text(self) -> str:
         """Return the findings as lines for people."""
-        head = f"Verified      {self.files} files by their SHA-256, {self.frames} frames against {self.against}"
+        head = f"Verified      {self.files} files by their SHA-256"
+        if self.not_compared is None:
+            head = f"{head}, {self.frames} frames against {self.against}"
         if not self.differences:
-            return f"{head}; nothing differs"
+            head = f"{head}; nothing differs"
+        if self.not_compared is not None:
+            head = f"{head}\nNot compared  the frames ({self.not_compared}); --root says where the data set is now"
         alike: dict[tuple[str, str], list[str]] = {}
         for each in self.differences:
             alike.setdefault((each.what, each.detail), []).append(each.name)
@@ -55,22 +62,33 @@ class Verification:
 
 
 def compare_files(out: LocalFolder, manifest: ExportManifest) -> Iterator[Difference]:
-    """Yield every file that is missing, was changed, or is not the export's."""
-    for name, about in manifest.files.items():
+    """Yield every file that is missing, unreadable or changed, or that is not the export's."""
+    for name, about in manifest.every_file().items():
         try:
             size, digest = out.digest(name)
-        except FileNotFoundError:
-            yield Difference(name, "missing", "the manifest names it")
+        except OSError as error:
+            if not lost(error):
+                raise
+            gone = isinstance(error, FileNotFoundError)
+            said = (
+                ("missing", "the manifest names it") if gone else ("unreadable", f"cannot be read ({error.strerror})")
+            )
+            yield Difference(name, *said)
             continue
         if digest != about["sha256"]:
             changed = f"has {size} bytes instead of {about['bytes']}" if size != about["bytes"] else "has other bytes"
             yield Difference(name, "changed", f"{changed} since it was exported")
-    folders = {os.path.dirname(name) for name in manifest.files} | {""}
-    for folder in sorted(folders):
-        for name in sorted(out.list(folder).sizes):
-            path = f"{folder}/{name}" if folder else name
-            if path not in manifest.files and path != MANIFEST_FILE:
-                yield Difference(path, "extra", "it is not of this export, but a tool that takes the folder reads it")
+    yield from _extra(out, manifest)
+
+
+def _extra(out: LocalFolder, manifest: ExportManifest) -> Iterator[Difference]:
+    """Yield what lies among the frames and is none: tools take whole folders of frames, and pass over hidden files."""
+    own = {frame["file"] for frame in manifest.frames_with_files()}
+    folder = manifest.form["folder"]
+    for name in sorted(out.list(folder).sizes) if own else ():
+        if name not in own and not name.startswith("."):
+            what = "it is not of this export, but a tool that takes the folder reads it"
+            yield Difference(f"{folder}/{name}", "extra", what)
 
 
 def _moved(out: LocalFolder, manifest: ExportManifest) -> Iterator[Difference]:
@@ -79,17 +97,39 @@ def _moved(out: LocalFolder, manifest: ExportManifest) -> Iterator[Difference]:
         return
     held = out.list().sizes
     for name in (name for name in manifest.files if name.endswith((".txt", ".json")) and name in held):
-        if manifest.folder.encode() in out.read(name):
+        try:
+            leads_away = os.fsencode(manifest.folder) in out.read(name)
+        except OSError as error:
+            if not lost(error):
+                raise
+            continue  # named as unreadable
+        if leads_away:
             yield Difference(name, "moved", f"its paths lead to {manifest.folder}; export into this folder again")
 
 
-def verified(out: LocalFolder, manifest: ExportManifest, frames: Iterable[list[Difference]]) -> Verification:
-    """Collect what files and frames differ."""
+def verified(
+    out: LocalFolder,
+    manifest: ExportManifest,
+    frames: Iterable[list[Difference]],
+    not_compared: str | None = None,
+) -> Verification:
+    """Collect what files and frames differ.
+
+    Parameters
+    ----------
+    out, manifest : LocalFolder, ExportManifest
+        The export.
+    frames : iterable of list of Difference
+        What differs from the data set.
+    not_compared : str, optional
+        Why there are none.
+    """
     different = [difference for some in frames for difference in some]
     return Verification(
         out.url,
-        len(manifest.files),
-        len(manifest.frames),
+        len(manifest.every_file()),
+        len(manifest.frames) if not_compared is None else 0,
         (*compare_files(out, manifest), *_moved(out, manifest), *different),
         against="the data set's pictures" if manifest.model is None else "the preprocessing",
+        not_compared=not_compared,
     )

@@ -166,7 +166,8 @@ def test_what_differs_is_printed_and_fails(root, out, tmp_path):
     (out / "tensors/stray.npy").write_bytes(b"")
     other = write_spec(tmp_path / "bgr.toml", channels="bgr")
     result = verify(out, "--model-spec", other)
-    assert failure(result) == f"Error: {out}: differences: 8; export again, or mend what changed it"
+    mends = "the same export again mends what is missing or of another size, with --fresh everything"
+    assert failure(result) == f"Error: {out}: differences: 8; {mends}"
     first, second, third = result.stdout.splitlines()
     assert first == "Verified      7 files by their SHA-256, 7 frames against the preprocessing"
     detail = "likely cause: channels in the order rgb instead of bgr"
@@ -175,6 +176,28 @@ def test_what_differs_is_printed_and_fails(root, out, tmp_path):
     found = json.loads(verify(out, "--model-spec", other, "--json").stdout)
     assert {each["what"] for each in found["differences"]} == {"different", "extra"}
     assert (found["files"], found["frames"]) == (7, 7)
+
+
+def test_without_the_data_set_the_files_are_verified_and_that_is_no_failure(root, out):
+    export(root, out)
+    root.rename(root.with_name("elsewhere"))
+    result = verify(out)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[0] == "Verified      7 files by their SHA-256; nothing differs"
+    assert "no such folder" in json.loads(verify(out, "--json").stdout)["not_compared"]
+    assert "no such folder" in failure(verify(out, "--root", root))
+    (out / "tensors/synced_data__a__0000000000.npy").unlink()
+    assert "differences: 1" in failure(verify(out))
+
+
+def test_verifying_reads_the_manifest_once(root, out, monkeypatch):
+    from ncdb_dask.exporting import manifest
+
+    export(root, out)
+    read, reads = manifest.json.loads, []
+    monkeypatch.setattr(manifest.json, "loads", lambda data: (reads.append(len(data)), read(data))[1])
+    assert verify(out).exit_code == 0
+    assert reads == [(out / "manifest.json").stat().st_size]
 
 
 def test_what_is_no_export_is_not_verified(tmp_path):

@@ -1,5 +1,7 @@
 """Verifying: what differs from the manifest, what differs from what the network takes, and why."""
 
+import builtins
+import errno
 import io
 import json
 import shutil
@@ -7,7 +9,21 @@ import tarfile
 
 import numpy as np
 import pytest
-from helpers.exports import FORMS, contents, export, feed, frame_files, manifest, pictures, sha256, spec_of, write_spec
+from helpers.exports import (
+    FORMS,
+    contents,
+    every_file,
+    export,
+    feed,
+    frame_files,
+    handed_over,
+    manifest,
+    pictures,
+    sha256,
+    spec_of,
+    write_spec,
+)
+from helpers.trees import write_frame, write_split
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -37,14 +53,14 @@ def test_an_export_that_was_not_touched_differs_in_nothing(form, root, out):
     export(root, out, form)
     found = ncdb_dask.verify_export(out)
     assert found.differences == ()
-    assert (found.files, found.frames) == (len(manifest(out)["files"]), 7)
+    assert (found.files, found.frames) == (len(every_file(out)), 7)
     assert found.text().endswith("; nothing differs")
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_file_is_looked_at(form, root, out):
     export(root, out, form)
-    for name in manifest(out)["files"]:
+    for name in every_file(out):
         whole = (out / name).read_bytes()
         if (out / name).is_symlink():
             continue
@@ -63,11 +79,15 @@ def test_every_file_is_looked_at(form, root, out):
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_that_is_not_of_the_export_is_named(form, root, out):
     export(root, out, form)
-    (out / "note.txt").write_text("")
-    folders = {path.parent for name in manifest(out)["files"] if (path := out / name).parent != out}
+    # Beside the frames, or hidden, it is nobody's business: notes, a converted network, what a desktop leaves.
+    for name in ("README.md", "model.rknn", ".DS_Store"):
+        (out / name).write_text("mine")
+    folders = {path.parent for name in every_file(out) if (path := out / name).parent != out}
     for folder in folders:
         (folder / "stray.png").write_bytes(b"")
-    names = {"note.txt", *(f"{folder.name}/stray.png" for folder in folders)}
+        (folder / ".DS_Store").write_bytes(b"")
+    names = {f"{folder.name}/stray.png" for folder in folders}
+    assert len(names) == (form not in ("split", "stacked", "hailo", "pulsar2"))
     assert {(name, what) for name, what, _ in differences(out)} == {(name, "extra") for name in names}
 
 
@@ -90,6 +110,11 @@ PLAIN = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 CAUSES = {
     "bgr": ({}, {"channels": "bgr"}, "channels in the order bgr instead of rgb"),
     "rgb": ({"channels": "bgr"}, {"channels": "rgb"}, "channels in the order rgb instead of bgr"),
+    "bgr at the end": (
+        {},
+        {"channels": "bgr", "mean": [0.3, 0.2, 0.1], "std": [0.125, 0.25, 0.5]},
+        "channels in the order bgr instead of rgb, swapped after normalising",
+    ),
     "0-255": ({}, {"scale": 1}, "not divided by 255"),
     "divided": ({"scale": 1}, {"scale": 255}, "divided by 255"),
     "divided twice": ({}, {"scale": 255 * 255}, "divided by 255 twice"),
@@ -204,7 +229,7 @@ def test_where_no_mistake_explains_it_that_is_said(value, form, root, out):
     put(out, form, 0, written(np.full(shape, value), form))
     ((name, detail),) = of_frames(differences(out))
     assert name == FIRST
-    wanted = " x ".join(map(str, shape))
+    wanted = " x ".join(map(str, (1, *shape) if form in ("npy", "pulsar2") else shape))
     assert detail.startswith(f"no usual mistake explains it (float32, shape {wanted}, values from {value:.4g} to ")
 
 
@@ -226,6 +251,46 @@ def test_every_frame_is_compared_and_equal_findings_are_one_line(root, out, keys
     assert sorted(line.split()[0] for line in lines) == ["7", "7"]
     assert sum("channels in the order bgr instead of rgb" in line for line in lines) == 1
     assert sum(line.endswith(", ...)") for line in lines) == 2
+
+
+# The right values, in a file that tools read as others
+
+
+@pytest.mark.parametrize("form", ["npy", "pulsar2"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda right: right[0], "written without a batch axis"),
+        (np.asfortranarray, "written in Fortran order"),
+        (lambda right: right.reshape(1, 6, 8, 3), "shape 1 x 6 x 8 x 3 instead of 1 x 3 x 6 x 8"),
+        (lambda right: right.reshape(-1), "shape 144 instead of 1 x 3 x 6 x 8"),
+        (lambda right: right.astype(">f4"), "written as >f4"),
+        (lambda right: np.asfortranarray(right[0]), "written without a batch axis and written in Fortran order"),
+        (lambda right: right[0].transpose(1, 2, 0).copy(), "layout nhwc instead of nchw and written without a batch"),
+        (
+            lambda right: right[0, ::-1].copy(),
+            "channels in the order bgr instead of rgb, swapped after normalising and",
+        ),
+    ],
+    ids=["batch", "order", "shape", "flat", "endian", "two", "layout", "bgr"],
+)
+def test_what_differs_in_the_file_and_not_in_the_values_is_named(change, says, form, root, out, keys):
+    export(root, out, form)
+    buffer = io.BytesIO()
+    np.save(buffer, change(feed(pictures(root, keys)[0], SPEC)[None]))
+    put(out, form, 0, buffer.getvalue())
+    ((name, detail),) = of_frames(differences(out))
+    assert name == FIRST
+    assert detail.startswith(f"likely cause: {says}")
+
+
+@pytest.mark.parametrize("form", ["npy", "pulsar2"])
+def test_the_same_array_under_another_header_is_no_difference_of_the_frame(form, root, out, keys):
+    export(root, out, form)
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, feed(pictures(root, keys)[0], SPEC)[None], version=(2, 0))
+    put(out, form, 0, buffer.getvalue())
+    assert [what for _, what, _ in differences(out)] == ["changed"]
 
 
 # Pictures
@@ -324,7 +389,7 @@ def test_a_data_set_that_moved_is_found_where_it_is_told_to_be(root, out):
     export(root, out, "npy")
     moved = root.rename(root.with_name("moved"))
     with pytest.raises(NcdbError, match="data: no such folder, or an empty one"):
-        ncdb_dask.verify_export(out)
+        ncdb_dask.verify_export(out, root=root)
     assert differences(out, root=moved) == []
 
 
@@ -368,7 +433,7 @@ def test_another_size_of_the_model_file_is_no_usual_mistake(root, out, tmp_path)
     other = write_spec(tmp_path / "large.toml", width=16)
     for name, _, detail in differences(out, model_spec=other):
         assert name.startswith("synced_data/")
-        assert detail.startswith("no usual mistake explains it (float32, shape 3 x 6 x 8")
+        assert detail.startswith("no usual mistake explains it (float32, shape 1 x 3 x 6 x 8")
 
 
 @pytest.mark.parametrize("form", ["images", "split"])
@@ -378,7 +443,122 @@ def test_a_model_file_for_what_holds_no_input_is_refused(form, root, out, tmp_pa
         ncdb_dask.verify_export(out, model_spec=write_spec(tmp_path / "m.toml"))
 
 
+def test_a_list_in_a_folder_whose_name_is_no_ascii_is_told_when_it_moved(root, out):
+    export(root, out.with_name("früher"), "pulsar2")
+    moved = out.with_name("früher").rename(out)
+    assert [(name, what) for name, what, _ in differences(moved)] == [("pulsar2.json", "moved")]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_without_the_data_set_the_files_alone_are_verified_and_that_is_said(form, root, out):
+    if form == "linked":
+        pytest.skip("links lead to the data set")
+    export(root, out, form)
+    root.rename(root.with_name("elsewhere"))
+    found = ncdb_dask.verify_export(out)
+    assert (found.differences, found.frames, found.files) == ((), 0, len(every_file(out)))
+    assert "data: no such folder, or an empty one" in found.as_dict()["not_compared"]
+    first, second = found.text().splitlines()
+    assert first == f"Verified      {found.files} files by their SHA-256; nothing differs"
+    assert second.startswith(f"Not compared  the frames ({root}: no such folder")
+    assert second.endswith("; --root says where the data set is now")
+    name = next(iter(every_file(out)), None)
+    if name is not None:
+        (out / name).unlink()
+        assert [(name, what) for name, what, _ in differences(out)] == [(name, "missing")]
+
+
+def test_another_model_file_needs_the_data_set(root, out, tmp_path):
+    export(root, out, "npy")
+    root.rename(root.with_name("elsewhere"))
+    with pytest.raises(NcdbError, match="no such folder"):
+        ncdb_dask.verify_export(out, model_spec=tmp_path / "model.toml")
+
+
+def test_what_was_read_already_is_not_read_again(root, out):
+    export(root, out, "npy")
+    held = ncdb_dask.read_export(out)
+    (out / "manifest.json").unlink()
+    assert not ncdb_dask.verify_export(held).differences
+
+
+@pytest.mark.parametrize("form", ["npy", "raw", "images", "hailo", "pulsar2", "rknn"])
+def test_fresh_mends_what_verifying_calls_changed(form, root, out):
+    export(root, out, form)
+    whole = handed_over(out)
+    for name in every_file(out):
+        data = (out / name).read_bytes()
+        (out / name).write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    export(root, out, form)  # of the same size: it stands
+    assert {what for _, what, _ in differences(out)} >= {"changed"}
+    export(root, out, form, fresh=True)
+    assert handed_over(out) == whole
+    assert differences(out) == []
+
+
 # Whatever lies there, it is told and never a crash
+
+
+@pytest.mark.parametrize("form", sorted(set(FORMS) - {"split"}))
+def test_a_folder_in_the_place_of_a_file_is_told(form, root, out):
+    export(root, out, form)
+    name = next(iter(every_file(out)))
+    (out / name).unlink()
+    (out / name).mkdir()
+    assert (name, "unreadable", "cannot be read (Is a directory)") in differences(out)
+
+
+def test_a_file_in_the_place_of_the_frames_folder_is_told(root, out):
+    export(root, out, "raw")
+    shutil.rmtree(out / "raw")
+    (out / "raw").write_text("")
+    assert [what for _, what, _ in differences(out)] == ["unreadable"] * 7
+
+
+@pytest.mark.parametrize("form", ["npy", "hailo", "pulsar2"])
+def test_a_file_that_may_not_be_read_is_told(form, root, out, monkeypatch):
+    export(root, out, form)
+    name = next(iter(every_file(out)))
+    whole = builtins.open
+
+    def refuse(path, *arguments, **options):
+        if str(path).endswith(name):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return whole(path, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    assert differences(out) == [(name, "unreadable", "cannot be read (Permission denied)")]
+
+
+def test_a_picture_that_cannot_be_read_is_told(root, out):
+    export(root, out, "npy")
+    (root / "synced_data/a/image_a6/0000000000.png").unlink()
+    (root / "synced_data/a/image_a6/0000000000.png").mkdir()
+    ((name, what, detail),) = differences(out)
+    assert (name, what) == (FIRST, "unreadable")
+    assert detail == "its picture synced_data/a/image_a6/0000000000.png cannot be read (Is a directory)"
+
+
+def test_a_tar_is_read_at_the_places_where_its_frames_are(root, out, keys, monkeypatch):
+    write_frame(root, "s/" + "z" * 120, "0000000001", seed=77)  # whose name takes blocks of its own
+    write_split(root, [*keys[:3], ("s/" + "z" * 120, "0000000001"), *keys[3:]])
+    export(root, out, "pulsar2")
+
+    def refuse(*_):
+        raise AssertionError("the whole tar was indexed")
+
+    monkeypatch.setattr(tarfile.TarFile, "getmembers", refuse)
+    assert differences(out) == []
+
+
+def test_a_tar_in_another_order_is_read_by_its_names(root, out):
+    export(root, out, "pulsar2")
+    with tarfile.open(out / "calibration.tar") as tar:
+        members = [(member, tar.extractfile(member).read()) for member in tar.getmembers()]
+    with tarfile.open(out / "calibration.tar", "w") as tar:
+        for member, data in reversed(members):
+            tar.addfile(member, io.BytesIO(data))
+    assert [(name, what) for name, what, _ in differences(out)] == [("calibration.tar", "changed")]
 
 
 @pytest.mark.parametrize("form", ["npy", "raw", "rknn"])
