@@ -4,6 +4,9 @@ PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
 # compat: by a path, not by an import hook, which loses against the clone's own folder when Python runs beside it.
 EDITABLE = --no-build-isolation --config-settings editable_mode=compat --editable
 
+# What is tested without Dask too.
+STAGES = dataset exporting model sampling scanning store
+
 .PHONY: demo test check reference clean constraints
 
 demo: .venv/demo/.done
@@ -14,7 +17,7 @@ demo: .venv/demo/.done
 	.venv/demo/bin/ncdb-dask export demo/calibration.json demo/images --root demo/tree --format images
 
 test: check .venv/stages/.done
-	.venv/stages/bin/python -m pytest -p no:cacheprovider -q tests/dataset tests/model tests/scanning tests/store
+	.venv/stages/bin/python -m pytest -p no:cacheprovider -q $(STAGES:%=tests/%)
 	.venv/test/bin/coverage erase
 	.venv/test/bin/coverage run -m pytest $(PYTEST_ARGS)
 	.venv/test/bin/coverage combine --quiet

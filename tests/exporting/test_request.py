@@ -1,5 +1,7 @@
 """What an export refuses before anything is written."""
 
+from importlib.util import find_spec
+
 import pytest
 from helpers.exports import export, write_spec
 from helpers.trees import write_split
@@ -37,7 +39,11 @@ from ncdb_dask.store.folder import LocalFolder
             {"format": "npy", "model_spec": "nosuch.toml"},
             "nosuch.toml: cannot be read (No such file or directory); expected a model file",
         ),
-        ({"format": "images", "out": "s3://bucket/x"}, "s3://bucket/x: expected a local folder"),
+        pytest.param(
+            {"format": "images", "out": "s3://bucket/x"},
+            "s3://bucket/x: expected a local folder",
+            marks=pytest.mark.skipif(find_spec("s3fs") is None, reason="no s3fs"),
+        ),
         ({"format": "images", "out": "memory://x"}, "memory://x: expected a local folder"),
         *(
             ({"format": name, "out": f"/nowhere/{space}x"}, f"holds a space, where {name}'s list would be cut")
