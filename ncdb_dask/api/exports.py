@@ -221,7 +221,9 @@ def verify_export(
             if root is not None or spec is not None:
                 raise
             return verified(folder, manifest, (), not_compared=str(error))
-        return verified(folder, manifest, ordered_stream(job, chunks(manifest), client))
+        return verified(
+            folder, manifest, ordered_stream(job, chunks(manifest), client), None if spec is None else job.spec
+        )
 
 
 def _spec(model_spec: Location | None, model: Location | None) -> ModelSpec | None:

@@ -91,6 +91,7 @@ def finish(plan: ExportPlan, receipts: Iterable[Receipt]) -> Export:
     faulty: list[Row] = table.filter(pc.invert(ok)).select(LOST).to_pylist()
     if faulty and not (request.skip_bad and sound):
         hint = "mend them" if request.skip_bad else "mend them, or leave them out with --skip-bad,"
+        hint = hint if sound else f"is {request.root.url} their data set? Mend --root"
         raise ExportError(
             f"{len(faulty)} of {table.num_rows} frames cannot be exported: {faults(faulty)}; {hint} and run again"
         )
@@ -99,7 +100,7 @@ def finish(plan: ExportPlan, receipts: Iterable[Receipt]) -> Export:
         files = {}
     else:
         files = _write_common(request, sound, _frames(run, done, sound))
-    lists = list_files(Exported(request, input_spec(request), sound))
+    lists = list_files(Exported(request.out.path, request.root.url, request.form, input_spec(request), sound))
     for name, data in lists.items():
         request.out.write(name, data)
         files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ncdb_dask.errors import ExportError
-from ncdb_dask.exporting.formats import CONTAINER_FILES, TAR
-from ncdb_dask.exporting.request import ExportRequest, require_short
+from ncdb_dask.exporting.formats import CONTAINER_FILES, TAR, Format
 from ncdb_dask.model.spec import InputSpec
 
 
@@ -18,34 +17,38 @@ class Exported:
 
     Attributes
     ----------
-    request : ExportRequest
-        What was asked for.
+    folder, root : str
+        Where the export and the data set are.
+    form : Format
+        Of the export.
     spec : InputSpec or None
         The network's input in the layout of the files.
     rows : sequence of mapping
         Of the frames that were exported, in the order of the set.
     """
 
-    request: ExportRequest
+    folder: str
+    root: str
+    form: Format
     spec: InputSpec | None
     rows: Sequence[Mapping[str, Any]]
 
     def paths(self) -> list[str]:
         """Return the absolute path of each frame's file."""
-        folder = os.path.join(self.request.out.path, self.request.form.folder)
+        folder = os.path.join(self.folder, self.form.folder)
         return [os.path.join(folder, row["file"]) for row in self.rows]
 
     @property
     def input(self) -> InputSpec:
         """The network's input, for formats that cannot do without."""
         if self.spec is None:
-            raise ExportError(f"format {self.request.form.name} needs a model file")
+            raise ExportError(f"format {self.form.name} needs a model file")
         return self.spec
 
 
 def list_files(exported: Exported) -> dict[str, bytes]:
     """Return the small files of a format by name."""
-    made = _LISTS[exported.request.form.name](exported)
+    made = _LISTS[exported.form.name](exported)
     # A path is whatever bytes the file system holds.
     return {name: text.encode("utf-8", "surrogateescape") for name, text in made.items()}
 
@@ -62,7 +65,7 @@ def _split(exported: Exported) -> dict[str, str]:
     items = [{"dataset_root": row["dataset_root"], "new_filename": row["filename"]} for row in exported.rows]
     return {
         "calibration_split.json": json.dumps(items, indent=1) + "\n",
-        "data_root.txt": f"{exported.request.root.url}\n",
+        "data_root.txt": f"{exported.root}\n",
     }
 
 
@@ -92,7 +95,6 @@ def _hailo(exported: Exported) -> dict[str, str]:
 def _ncnn(exported: Exported) -> dict[str, str]:
     """ncnn2table: ``(x - mean) * norm`` in units of 0 to 255; a space inside the brackets would make a number 0."""
     spec = exported.input
-    require_short(exported.paths())  # the folder may have moved since it was planned
     mean = ",".join(_number(value * spec.scale) for value in spec.mean)
     norm = ",".join(_number(1 / (spec.scale * value)) for value in spec.std)
     shape = f"{spec.width},{spec.height},3"
@@ -104,7 +106,7 @@ def _pulsar2(exported: Exported) -> dict[str, str]:
     """Pulsar2 takes 32 frames unless told more; Numpy files are taken as they are, so there is no mean and no std."""
     entry = {
         "tensor_name": exported.input.name or "DEFAULT",
-        "calibration_dataset": os.path.join(exported.request.out.path, CONTAINER_FILES[TAR]),
+        "calibration_dataset": os.path.join(exported.folder, CONTAINER_FILES[TAR]),
         "calibration_format": "Numpy",
         "calibration_size": len(exported.rows),
     }

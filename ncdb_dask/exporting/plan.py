@@ -1,7 +1,7 @@
 """Planning an export: from a calibration set and options to frozen data that says what will be written."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,11 +119,13 @@ def make_plan(request: ExportRequest, *, fresh: bool = False, shard_size: int | 
     place = run_folder(request.out)
     held = held_plan(place, EXPORT, fresh)
     if held is not None:
+        # The folder may have moved since: the paths are others.
+        _require_short_paths(request, (item["name"] for each in held.assignments() for item in read_items(place, each)))
         run = continued_run(place, EXPORT, held, request.settings(), inputs, shard_size=shard_size)
         return ExportPlan(request, _still_there(request, run))
     found, duplicates = entries(splits, Roots.of(request.root, request.allowed))
     items = _table(found)
-    _require_short_paths(request, items)
+    _require_short_paths(request, items["name"].to_pylist())
     run = new_run(
         place,
         EXPORT,
@@ -156,19 +158,19 @@ def _table(found: list[Entry]) -> pa.Table:
     return pa.table(dict(zip(_ITEMS.names, map(list, zip(*rows, strict=True)), strict=True)), schema=_ITEMS)
 
 
-def _require_short_paths(request: ExportRequest, items: pa.Table) -> None:
+def _require_short_paths(request: ExportRequest, names: Iterable[str | None]) -> None:
     """Refuse what ncnn2table would cut, before any work."""
     if request.form.name == "ncnn":
-        names = (name for name in items["name"].to_pylist() if name is not None)
-        require_short(os.path.join(request.out.path, request.form.folder, name + request.form.suffix) for name in names)
+        folder, suffix = os.path.join(request.out.path, request.form.folder), request.form.suffix
+        require_short(os.path.join(folder, name + suffix) for name in names if name is not None)
 
 
 def _default_shard_size(request: ExportRequest, frames: int) -> int:
     """Choose a shard of at most `SHARD_BYTES`; a frame counts as its values, or as a picture of three bytes a pixel."""
-    spec = None if request.spec is None else request.spec.input
-    a_frame = (
-        PICTURE_BYTES if spec is None else 3 * spec.width * spec.height * (4 if request.form.payload == TENSOR else 1)
-    )
+    a_frame = PICTURE_BYTES
+    if request.spec is not None:
+        a_value = 4 if request.form.payload == TENSOR else 1
+        a_frame = 3 * request.spec.input.width * request.spec.input.height * a_value
     return default_shard_size(frames, most=max(1, SHARD_BYTES // a_frame))
 
 

@@ -1,12 +1,16 @@
 """Verifying an export: every file against the manifest, and every frame against what the network takes."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ncdb_dask.exporting.compare import Difference, lost
+from ncdb_dask.exporting.formats import Format
+from ncdb_dask.exporting.lists import Exported, list_files
 from ncdb_dask.exporting.manifest import ExportManifest
+from ncdb_dask.model.spec import InputSpec
 from ncdb_dask.store.folder import LocalFolder
 
 # Names that a line of the text holds; as JSON, all are told.
@@ -76,7 +80,7 @@ def compare_files(out: LocalFolder, manifest: ExportManifest) -> Iterator[Differ
             yield Difference(name, *said)
             continue
         if digest != about["sha256"]:
-            changed = f"has {size} bytes instead of {about['bytes']}" if size != about["bytes"] else "has other bytes"
+            changed = "has another size" if size != about["bytes"] else "has other bytes"
             yield Difference(name, "changed", f"{changed} since it was exported")
     yield from _extra(out, manifest)
 
@@ -107,10 +111,21 @@ def _moved(out: LocalFolder, manifest: ExportManifest) -> Iterator[Difference]:
             yield Difference(name, "moved", f"its paths lead to {manifest.folder}; export into this folder again")
 
 
+def _other_options(manifest: ExportManifest, spec: InputSpec | None) -> Iterator[Difference]:
+    """Yield the small files that say something else than another model file would have them say."""
+    if spec is None:
+        return
+    made = list_files(Exported(manifest.folder, manifest.root, Format(**manifest.form), spec, manifest.frames))
+    for name, data in made.items():
+        if hashlib.sha256(data).hexdigest() != manifest.files[name]["sha256"]:
+            yield Difference(name, "different", "says other things than the model file; export again with --fresh")
+
+
 def verified(
     out: LocalFolder,
     manifest: ExportManifest,
     frames: Iterable[list[Difference]],
+    spec: InputSpec | None = None,
     not_compared: str | None = None,
 ) -> Verification:
     """Collect what files and frames differ.
@@ -121,6 +136,8 @@ def verified(
         The export.
     frames : iterable of list of Difference
         What differs from the data set.
+    spec : InputSpec, optional
+        Of another model file than that of the export, in the layout of the files.
     not_compared : str, optional
         Why there are none.
     """
@@ -129,7 +146,7 @@ def verified(
         out.url,
         len(manifest.every_file()),
         len(manifest.frames) if not_compared is None else 0,
-        (*compare_files(out, manifest), *_moved(out, manifest), *different),
+        (*compare_files(out, manifest), *_moved(out, manifest), *_other_options(manifest, spec), *different),
         against="the data set's pictures" if manifest.model is None else "the preprocessing",
         not_compared=not_compared,
     )

@@ -267,3 +267,9 @@ def test_a_data_set_that_goes_away_is_no_list_of_missing_pictures(root, out, mon
     root.rename(root.with_name("elsewhere"))
     with pytest.raises(OSError, match="the data set is gone"):
         ExportJob.of(plan.request, plan.run.plan.id, "run")(plan.left[0])
+
+
+def test_where_no_frame_is_found_the_data_set_is_asked_for(root, out):
+    (root.parent / "other" / "scene").mkdir(parents=True)
+    with pytest.raises(ExportError, match=r"7 of 7 frames cannot be exported: .* is .*/other their data set\? Mend"):
+        export(root.parent / "other", out, "images", split=str(root / "train_split.json"))

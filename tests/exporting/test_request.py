@@ -89,6 +89,16 @@ def test_paths_that_ncnn_would_cut_are_refused_before_anything_is_written(root, 
     assert not out.exists()
 
 
+def test_an_export_that_moved_where_ncnn_would_cut_its_paths_is_left_alone(root, out):
+    export(root, out, "ncnn")
+    before = (out / "manifest.json").read_bytes()
+    (out.parent / ("d" * 200)).mkdir()
+    moved = out.rename(out.parent / ("d" * 200) / "out")
+    with pytest.raises(ExportError, match="ncnn2table reads 255 bytes of a path"):
+        export(root, moved, "ncnn")
+    assert (moved / "manifest.json").read_bytes() == before
+
+
 def test_a_split_behind_a_url_is_opened_with_the_storage_options(root, out, monkeypatch):
     from ncdb_dask.dataset import split_file
 

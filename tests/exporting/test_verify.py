@@ -68,7 +68,7 @@ def test_every_file_is_looked_at(form, root, out):
         found = differences(out)
         assert (name, "changed", "has other bytes since it was exported") in found
         (out / name).write_bytes(whole + b"x")
-        wanted = f"has {len(whole) + 1} bytes instead of {len(whole)} since it was exported"
+        wanted = "has another size since it was exported"
         assert (name, "changed", wanted) in differences(out)
         (out / name).unlink()
         assert (name, "missing", "the manifest names it") in differences(out)
@@ -230,7 +230,7 @@ def test_where_no_mistake_explains_it_that_is_said(value, form, root, out):
     ((name, detail),) = of_frames(differences(out))
     assert name == FIRST
     wanted = " x ".join(map(str, (1, *shape) if form in ("npy", "pulsar2") else shape))
-    assert detail.startswith(f"no usual mistake explains it (float32, shape {wanted}, values from {value:.4g} to ")
+    assert detail.startswith(f"no usual mistake explains it (float32, shape {wanted})")
 
 
 def test_another_picture_is_no_usual_mistake(root, out):
@@ -321,10 +321,10 @@ def test_equal_pixels_in_other_bytes_are_no_difference_of_the_frame(form, root, 
             lambda right, wrong: wrong[..., ::-1],
             "likely cause: resized with bilinear instead of lanczos and red and blue swapped",
         ),
-        (lambda right, wrong: right // 2, "no usual mistake explains it (uint8, shape 6 x 8 x 3, values from "),
-        (lambda right, wrong: right[:-1], "no usual mistake explains it (uint8, shape 5 x 8 x 3, values from "),
-        (lambda right, wrong: right[..., 0], "no usual mistake explains it (uint8, shape 6 x 8, values from "),
-        (lambda right, wrong: right[..., 0] > 99, "no usual mistake explains it (bool, shape 6 x 8, values from "),
+        (lambda right, wrong: right // 2, "no usual mistake explains it (uint8, shape 6 x 8 x 3)"),
+        (lambda right, wrong: right[:-1], "no usual mistake explains it (uint8, shape 5 x 8 x 3)"),
+        (lambda right, wrong: right[..., 0], "no usual mistake explains it (uint8, shape 6 x 8)"),
+        (lambda right, wrong: right[..., 0] > 99, "no usual mistake explains it (bool, shape 6 x 8)"),
     ],
     ids=["bgr", "filter", "both", "dark", "size", "grey", "bits"],
 )
@@ -364,7 +364,7 @@ def test_a_picture_that_is_gone_from_the_data_set_is_told(form, root, out):
     export(root, out, form)
     (root / "synced_data/a/image_a6/0000000000.png").unlink()
     found = differences(out)
-    assert (FIRST, "missing", f"its picture synced_data/a/image_a6/0000000000.png is gone from {root}") in found
+    assert (FIRST, "missing", f"its picture is gone from {root}") in found
     assert len(found) == (2 if form == "linked" else 1)  # a link to nothing is a missing file besides
 
 
@@ -536,7 +536,7 @@ def test_a_picture_that_cannot_be_read_is_told(root, out):
     (root / "synced_data/a/image_a6/0000000000.png").mkdir()
     ((name, what, detail),) = differences(out)
     assert (name, what) == (FIRST, "unreadable")
-    assert detail == "its picture synced_data/a/image_a6/0000000000.png cannot be read (Is a directory)"
+    assert detail == "its picture cannot be read (Is a directory)"
 
 
 def test_a_tar_is_read_at_the_places_where_its_frames_are(root, out, keys, monkeypatch):
@@ -626,3 +626,20 @@ def test_verifying_writes_nothing(root, out):
     before = {name: sha256(data) for name, data in contents(out).items()}
     differences(out)
     assert {name: sha256(data) for name, data in contents(out).items()} == before
+
+
+@pytest.mark.parametrize(("form", "name"), [("rknn", "rknn_config.txt"), ("ncnn", "ncnn2table.txt")])
+def test_options_of_another_model_file_are_told(form, name, root, out, tmp_path):
+    export(root, out, form)
+    other = write_spec(tmp_path / "other.toml", channels="bgr", scale=1.0)
+    says = (name, "different", "says other things than the model file; export again with --fresh")
+    assert differences(out, model_spec=other) == [says]
+    assert differences(out, model_spec=root.with_name("model.toml")) == []
+
+
+def test_many_files_of_one_fault_are_one_line(root, out):
+    export(root, out, "rknn")
+    for number, name in enumerate(frame_files(out)):
+        (out / "images" / name).write_bytes(b"x" * (number + 1))
+    lines = ncdb_dask.verify_export(out).text().splitlines()
+    assert len([line for line in lines if "has another size since it was exported" in line]) == 1
