@@ -590,7 +590,7 @@ def test_frames_of_a_set_that_could_not_have_been_chosen_leak_too(tmp_path):
 
 def test_a_report_looks_at_the_data_set_as_asked(scan, tmp_path):
     options = {"min_valid": 50, "ambiguous": "keep", "synthetic": "leave-out", "bins": "1,3,10", "beyond": "nearest"}
-    chosen = ncdb_dask.sample(scan, tmp_path / "set.json", size=60, ratios=".5,.5", **options)
+    chosen = ncdb_dask.sample(scan, tmp_path / "set.json", size=60, ratios=".5,.5", picture=False, **options)
     again = ncdb_dask.sample_report(tmp_path / "set.json", scan, **options).report
     assert (again.population, again.left_out) == (chosen.report.population, chosen.report.left_out)
     assert {n: d.value for n, d in again.distances.items()} == {n: d.value for n, d in chosen.report.distances.items()}
