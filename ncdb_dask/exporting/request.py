@@ -87,6 +87,8 @@ class ExportRequest:
             raise ExportError("link is for --format images from a local data set, whose files can be linked to")
         _check_path(out.path, form)
         used = spec if form.payload in (TENSOR, PIXELS) else None
+        if form.name == "raw" and used is not None and _BREAKS_LISTS.search(used.input.name or ""):
+            raise ExportError(f"[input] name {used.input.name!r}: holds a space, where raw's list would be cut")
         return cls(split, root, out, tuple(allowed), form, used, link, skip_bad, storage_options or {})
 
     def settings(self) -> dict[str, Any]:

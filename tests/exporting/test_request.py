@@ -202,3 +202,10 @@ def test_the_order_of_the_model_files_keys_is_no_other_option(root, out, tmp_pat
     lines = other.read_text().splitlines()
     other.write_text("\n".join([lines[0], *reversed(lines[1:])]))
     export(root, out, "npy", model_spec=other)
+
+
+def test_the_name_of_an_input_that_would_cut_the_list(root, out):
+    spec = write_spec(root.with_name("spaced.toml"), name="the image")
+    with pytest.raises(ExportError, match=r"\[input\] name 'the image': holds a space, where raw's list would be cut"):
+        export(root, out, "raw", model_spec=spec)
+    export(root, out, "npy", model_spec=spec)
