@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ncdb_dask.api.locations import Location, file_at, several
+from ncdb_dask.api.locations import Location, several
 from ncdb_dask.dataset.layout import depth_variants
 from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
 from ncdb_dask.runtime.fanout import RESUMABLE, run_shards
@@ -14,7 +14,7 @@ from ncdb_dask.scanning.job import ScanJob
 from ncdb_dask.scanning.plan import OVERVIEW_FILE, ScanPlan, make_plan
 from ncdb_dask.scanning.request import ScanRequest
 from ncdb_dask.scanning.summary import Summary
-from ncdb_dask.store.folder import open_folder, reported
+from ncdb_dask.store.folder import file_at, open_folder, reported
 
 if TYPE_CHECKING:
     import pandas as pd

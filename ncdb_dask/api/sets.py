@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ncdb_dask.api.locations import Location, file_at
+from ncdb_dask.api.locations import Location
 from ncdb_dask.dataset.split import entries
 from ncdb_dask.dataset.split_file import read_splits
 from ncdb_dask.sampling.calibration_set import CalibrationSet, measured_set, sample_set
@@ -13,7 +13,7 @@ from ncdb_dask.sampling.contact_sheet import contact_sheet as draw_sheet
 from ncdb_dask.sampling.files import PICTURE_SUFFIX, SHEET_SUFFIX, SetFiles
 from ncdb_dask.sampling.request import SampleRequest, Weights
 from ncdb_dask.sampling.scanned import ScanTable
-from ncdb_dask.store.folder import open_folder, reported
+from ncdb_dask.store.folder import file_at, open_folder, reported
 
 
 def sample(

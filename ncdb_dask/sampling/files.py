@@ -9,7 +9,7 @@ from typing import Any
 
 from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling.calibration_set import CalibrationSet
-from ncdb_dask.store.folder import Folder, open_folder, reported
+from ncdb_dask.store.folder import Folder, Location, file_at, reported
 
 PICTURE_SUFFIX, SHEET_SUFFIX = ".png", ".sheet.png"
 
@@ -30,7 +30,7 @@ class SetFiles:
     split: str
 
     @classmethod
-    def at(cls, split: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> "SetFiles":
+    def at(cls, split: Location, options: Mapping[str, Any] | None = None) -> "SetFiles":
         """Name the files beside a split; `options` are fsspec's for URLs.
 
         Raises
@@ -38,11 +38,10 @@ class SetFiles:
         SampleError
             Where the name is not that of a JSON file.
         """
-        path = os.fspath(split)
-        parent, name = os.path.split(path)
+        folder, name = file_at(split, options)
         if not name.endswith(".json") or name == ".json":
-            raise SampleError(f"{path}: expected the name of a split to write, such as calibration.json")
-        return cls(open_folder(parent or ".", options), name)
+            raise SampleError(f"{os.fspath(split)}: expected the name of a split to write, such as calibration.json")
+        return cls(folder, name)
 
     @property
     def stem(self) -> str:

@@ -18,8 +18,6 @@ from ncdb_dask.scanning.stats import histogram_edges
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_BARS = 16
-
 
 def set_picture(chosen: CalibrationSet) -> bytes:
     """Draw a set as a PNG of 1500 x 900 pixels."""
@@ -99,7 +97,7 @@ def _pixels(axes: "Axes", report: SampleReport) -> None:
 def _strata(axes: "Axes", report: SampleReport) -> None:
     """Show what each depth range was to give and gave."""
     axes.set_title("By depth range", loc="left")
-    shown = report.strata[:MOST_BARS][::-1]
+    shown = report.strata[::-1]
     place = np.arange(len(shown))
     wanted = [stratum.requested or 0 for stratum in shown]
     axes.barh(place + 0.2, wanted, 0.38, color="white", edgecolor=BLUE, hatch="///", linewidth=0.8, label="wanted")
@@ -114,7 +112,7 @@ def _shares(axes: "Axes", title: str, counts: Mapping[str, tuple[int, int]]) -> 
     if not everything and not of_set:
         nothing(axes)
         return
-    names = list(counts)[-MOST_BARS:]
+    names = list(counts)
     place = np.arange(len(names))
     for offset, side, total, colour, label in (
         (0.2, 0, everything, LIGHT_GREY, "data set"),

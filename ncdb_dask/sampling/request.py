@@ -10,6 +10,7 @@ from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling.strata import DEPTH_RANGE, DepthBins, as_written, check_ratios
 from ncdb_dask.sampling.weights import WeightTable, read_weights
 from ncdb_dask.scanning.schema import SCHEMA
+from ncdb_dask.store.folder import Location
 
 # Strategy to the columns that it groups frames by.
 STRATEGIES: Mapping[str, tuple[str, ...]] = {
@@ -24,7 +25,6 @@ STRATEGIES: Mapping[str, tuple[str, ...]] = {
 GROUPED_BY = (DEPTH_RANGE, *(field.name for field in SCHEMA if not field.type.num_fields))
 LEAVE_OUT, KEEP, NEAREST = "leave-out", "keep", "nearest"
 
-Location = str | os.PathLike[str]
 Weights = Location | Mapping[Any, Any]
 
 

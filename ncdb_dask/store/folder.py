@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Protocol
 
 from ncdb_dask.errors import StorageError
 
+Location = str | os.PathLike[str]
 # A name that is too long, or a link that leads to itself, names no folder either.
 _NO_SUCH_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")
@@ -248,7 +249,13 @@ def reported(folder: Folder, doing: str, hint: str = "") -> Iterator[None]:
         raise StorageError(f"{folder.url}: cannot {doing} ({reason}{where}){hint and f'; {hint}'}") from error
 
 
-def open_folder(location: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Folder:
+def file_at(place: Location, options: Mapping[str, Any] | None = None) -> tuple[Folder, str]:
+    """Return the folder and the name of a file at a path or URL; see `open_folder`."""
+    parent, name = os.path.split(os.fspath(place))
+    return open_folder(parent or ".", options), name
+
+
+def open_folder(location: Location, options: Mapping[str, Any] | None = None) -> Folder:
     """Return the folder at a path or URL; nothing is touched yet.
 
     Parameters
