@@ -42,7 +42,7 @@ check: .venv/test/.done
 # What the stages need, and no Dask: they must run without it.
 .venv/stages/.done: pyproject.toml constraints.txt
 	$(call environment,stages)
-	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow onnx fsspec pytest pytest-timeout hypothesis
+	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow onnx onnxruntime fsspec pytest pytest-timeout hypothesis
 	.venv/stages/bin/pip install $(PIP_FLAGS) --no-deps $(EDITABLE) .
 	touch $@
 

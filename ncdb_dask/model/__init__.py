@@ -1,1 +1,1 @@
-"""The network as files describe it: the model file, the ONNX graph, and what a picture becomes before it enters."""
+"""The network: the model file, the ONNX graph, what a picture becomes before it enters, and what comes out."""

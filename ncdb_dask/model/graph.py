@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ncdb_dask.errors import SpecError
-from ncdb_dask.model.spec import InputSpec, ModelSpec
+from ncdb_dask.model.decode import MAP_SHAPES, MAP_SHAPES_WRITTEN
+from ncdb_dask.model.spec import InputSpec, ModelSpec, OutputSpec
 from ncdb_dask.model.values import quoted
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ValueInfoProto
 
 Shape = Sequence[int | str]  # a dimension without a fixed size is its name
+# Of outputs, by ONNX's names in small letters; undefined is one that the file does not tell.
+NUMBERS = ("float", "float16", "double", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 
 def check_graph(model: str | os.PathLike[str], spec: ModelSpec) -> ModelSpec:
@@ -38,7 +41,7 @@ def check_graph(model: str | os.PathLike[str], spec: ModelSpec) -> ModelSpec:
         Dimensions without a fixed size fit anything.
     """
     path = os.fspath(model)
-    graph = _load(path)
+    graph = load_graph(path)
     try:
         port = _input(graph, spec.input.name)
         _check_type(port)
@@ -49,7 +52,40 @@ def check_graph(model: str | os.PathLike[str], spec: ModelSpec) -> ModelSpec:
     return replace(spec, input=replace(spec.input, name=port.name), output=replace(spec.output, name=outputs))
 
 
-def _load(path: str) -> "GraphProto":
+def check_outputs(path: str, graph: "GraphProto", spec: OutputSpec) -> None:
+    """Check that the outputs a network is read by are maps; who only fills its input need not ask.
+
+    Parameters
+    ----------
+    path : str
+        What errors name.
+    graph : GraphProto
+        As `load_graph` returns it.
+    spec : OutputSpec
+        With the names, as `check_graph` fills them in.
+
+    Raises
+    ------
+    SpecError
+        Where one is not of a float or integer type, or has a shape that is no map. Dimensions without a fixed size fit
+        anything.
+    """
+    for port in graph.output:
+        if port.name in spec.name:
+            try:
+                _check_output(port, spec.decode)
+            except ValueError as error:
+                raise SpecError(f"{path}: {error}") from error
+
+
+def load_graph(path: str) -> "GraphProto":
+    """Read the graph of an ONNX file, without weights that it keeps in other files.
+
+    Raises
+    ------
+    SpecError
+        Where it cannot be read or is no ONNX.
+    """
     import onnx
 
     try:
@@ -91,33 +127,56 @@ def _output_names(graph: "GraphProto", names: tuple[str, ...]) -> tuple[str, ...
 
 
 def _check_type(port: "ValueInfoProto") -> None:
-    import onnx
-
-    if port.type.WhichOneof("value") != "tensor_type":
-        raise ValueError(f"the input {quoted(port.name)} is no tensor")
-    found = port.type.tensor_type.elem_type
-    if found != onnx.TensorProto.FLOAT:
-        kind = onnx.TensorProto.DataType.Name(found).lower()
+    kind = _type(port, "input")
+    if kind != "float":
         raise ValueError(
             f"the input {quoted(port.name)} is {kind}; expected float32: export the network with a float input"
         )
 
 
 def _check_shape(port: "ValueInfoProto", spec: InputSpec) -> None:
-    if not port.type.tensor_type.HasField("shape"):  # nothing is known of it, not even how many dimensions
-        return
-    # Some exporters write -1 or 0 where a size is left open.
-    shape = [
-        size.dim_value if size.dim_value > 0 else size.dim_param or "?" for size in port.type.tensor_type.shape.dim
-    ]
+    shape = _shape(port)
     expected = _expected(spec.layout, spec.height, spec.width)
-    if _fits(shape, expected):
+    if shape is None or _fits(shape, expected):
         return
     wanted = f"layout = {quoted(spec.layout)}, width = {spec.width}, height = {spec.height}"
     raise ValueError(
         f"the input {quoted(port.name)} has the shape {_written(shape)}, but the model file describes "
         f"{_written(expected)} ({wanted}); {_advice(shape, spec)}"
     )
+
+
+def _check_output(port: "ValueInfoProto", decode: str) -> None:
+    if port.type.WhichOneof("value") is None:  # ONNX Runtime finds the type by itself
+        return
+    expects = f"decode = {quoted(decode)} expects {'two maps, each' if decode == 'integer-fraction' else 'one map'}"
+    kind = _type(port, "output")
+    if kind not in (*NUMBERS, "undefined"):
+        raise ValueError(f"the output {quoted(port.name)} is {kind}; {expects} of a float or integer type")
+    shape = _shape(port)
+    if shape is not None and not any(_fits(shape, known) for known in MAP_SHAPES):
+        raise ValueError(
+            f"the output {quoted(port.name)} has the shape {_written(shape)}; {expects} of the shape "
+            f"{MAP_SHAPES_WRITTEN}: name the output that is the depth, or export the network with a batch of 1"
+        )
+
+
+def _type(port: "ValueInfoProto", what: str) -> str:
+    import onnx
+
+    if port.type.WhichOneof("value") != "tensor_type":
+        raise ValueError(f"the {what} {quoted(port.name)} is no tensor")
+    name: str = onnx.TensorProto.DataType.Name(port.type.tensor_type.elem_type)
+    return name.lower()
+
+
+def _shape(port: "ValueInfoProto") -> Shape | None:
+    """Return what the file tells of a tensor's shape; None where not even how many dimensions it has."""
+    tensor = port.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    # Some exporters write -1 or 0 where a size is left open.
+    return [size.dim_value if size.dim_value > 0 else size.dim_param or "?" for size in tensor.shape.dim]
 
 
 def _advice(shape: Shape, spec: InputSpec) -> str:
@@ -144,7 +203,8 @@ def _expected(layout: str, height: int, width: int) -> Shape:
 
 def _fits(shape: Shape, expected: Shape) -> bool:
     return len(shape) == len(expected) and all(
-        isinstance(found, str) or found == want for found, want in zip(shape, expected, strict=True)
+        isinstance(found, str) or isinstance(want, str) or found == want
+        for found, want in zip(shape, expected, strict=True)
     )
 
 

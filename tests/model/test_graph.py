@@ -7,8 +7,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from ncdb_dask.errors import SpecError
-from ncdb_dask.model.graph import check_graph
-from ncdb_dask.model.spec import ModelSpec
+from ncdb_dask.model.graph import check_graph, check_outputs, load_graph
+from ncdb_dask.model.spec import ModelSpec, OutputSpec
 
 FLOAT = TensorProto.FLOAT
 NCHW = [1, 3, 192, 640]
@@ -181,3 +181,73 @@ def test_a_truncated_network_is_told(tmp_path):
 def test_a_file_that_is_not_there_or_is_a_folder_is_told(tmp_path):
     assert "No such file" in refusal(tmp_path / "none.onnx", described())
     assert "Is a directory" in refusal(tmp_path, described())
+
+
+# Outputs
+
+
+def returning(*ports: tuple[str, int, object]) -> onnx.GraphProto:
+    outputs = [helper.make_tensor_value_info(*port) for port in ports]
+    return helper.make_graph([], "network", [], outputs)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        [48, 160],
+        [1, 48, 160],
+        [48, 160, 1],
+        [1, 1, 48, 160],
+        [1, 48, 160, 1],
+        [1, 1, 1, 160],
+        ["n", "c", "h", "w"],
+        [None, 1, None, None],
+        ["n", "h", "w"],
+        [-1, 1, 0, 160],
+        None,
+    ],
+)
+def test_outputs_that_are_or_may_be_maps_fit(shape):
+    check_outputs("net.onnx", returning(("depth", FLOAT, shape)), OutputSpec(("depth",)))
+
+
+@pytest.mark.parametrize(
+    "shape", [[], [160], [2, 48, 160], [1, 3, 48, 160], [8, 1, 48, 160], [1, 1, 1, 48, 160], ["n"]]
+)
+def test_an_output_of_another_shape_is_told_with_the_shapes_that_fit(shape):
+    with pytest.raises(SpecError, match=r'^net\.onnx: the output "depth" has the shape ') as caught:
+        check_outputs("net.onnx", returning(("depth", FLOAT, shape)), OutputSpec(("depth",)))
+    assert 'decode = "linear" expects one map of the shape H x W, 1 x H x W, H x W x 1' in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "FLOAT16", "DOUBLE", "UINT8", "INT8", "UINT16", "INT32", "INT64"])
+def test_outputs_of_numbers_fit(kind):
+    check_outputs("net.onnx", returning(("depth", TensorProto.DataType.Value(kind), [4, 5])), OutputSpec(("depth",)))
+
+
+@pytest.mark.parametrize("kind", ["BOOL", "STRING", "COMPLEX64", "BFLOAT16", "FLOAT8E4M3FN"])
+def test_outputs_of_another_type_are_told(kind):
+    graph = returning(("depth", TensorProto.DataType.Value(kind), [4, 5]))
+    with pytest.raises(
+        SpecError, match=f'"depth" is {kind.lower()}; decode = "linear" expects one map of a float or i'
+    ):
+        check_outputs("net.onnx", graph, OutputSpec(("depth",)))
+
+
+def test_only_outputs_that_are_read_count():
+    graph = returning(("far", FLOAT, [4, 5]), ("classes", TensorProto.STRING, [9]), ("near", FLOAT, [2, 4, 5]))
+    check_outputs("net.onnx", graph, OutputSpec(("far",)))
+    pair = OutputSpec(("far", "near"), "integer-fraction", max=15.0)
+    with pytest.raises(
+        SpecError, match='"near" has the shape 2 x 4 x 5; decode = "integer-fraction" expects two maps, e'
+    ):
+        check_outputs("net.onnx", graph, pair)
+
+
+def test_an_output_that_is_no_tensor_is_told_and_one_without_a_type_may_be_any(tmp_path):
+    graph = load_graph(str(network(tmp_path)))
+    graph.output[0].ClearField("type")
+    check_outputs("net.onnx", graph, OutputSpec(("depth",)))
+    graph.output[0].CopyFrom(helper.make_tensor_sequence_value_info("depth", FLOAT, [4, 5]))
+    with pytest.raises(SpecError, match='the output "depth" is no tensor'):
+        check_outputs("net.onnx", graph, OutputSpec(("depth",)))
