@@ -14,13 +14,24 @@ LIGHT_GREY = "#c9ced6"
 
 def six_panels() -> "tuple[Figure, Any]":
     """Return a figure of 1500 x 900 pixels and its axes, shape (2, 3)."""
+    figure = _figure(15, 9, 100)
+    return figure, figure.subplots(2, 3)
+
+
+def one_panel(width: float, height: float) -> "Axes":
+    """Return the axes of a figure of so many inches, sharp enough for a page that is printed."""
+    axes: Axes = _figure(width, height, 160).subplots()
+    return axes
+
+
+def _figure(width: float, height: float, dpi: int) -> "Figure":
     # A figure of its own, not pyplot's: no window system, no state shared with the caller's plots.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 9), dpi=100, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(2, 3)
+    return figure
 
 
 def as_png(figure: "Figure") -> bytes:

@@ -9,6 +9,10 @@ class SplitError(NcdbError):
     """A split file that cannot be used as a whole."""
 
 
+class EvaluationError(NcdbError):
+    """An evaluation or a comparison that cannot be made as asked."""
+
+
 class ExportError(NcdbError):
     """A calibration set that cannot be handed over as asked."""
 

@@ -1,21 +1,37 @@
 """The public verbs. These modules only wire the stages to the runtime."""
 
+from ncdb_dask.api.comparisons import compare
+from ncdb_dask.api.evaluations import (
+    draw_evaluation,
+    evaluate,
+    plan_evaluation,
+    read_evaluation,
+    run_evaluation,
+    summarize_evaluation,
+)
 from ncdb_dask.api.exports import export, plan_export, read_export, run_export, verify_export
 from ncdb_dask.api.scans import draw_scan, plan_scan, read_scan, run_scan, scan, summarize_scan
 from ncdb_dask.api.sets import sample, sample_report
 
 __all__ = [
+    "compare",
+    "draw_evaluation",
     "draw_scan",
+    "evaluate",
     "export",
+    "plan_evaluation",
     "plan_export",
     "plan_scan",
+    "read_evaluation",
     "read_export",
     "read_scan",
+    "run_evaluation",
     "run_export",
     "run_scan",
     "sample",
     "sample_report",
     "scan",
+    "summarize_evaluation",
     "summarize_scan",
     "verify_export",
 ]

@@ -14,11 +14,13 @@ from ncdb_dask.errors import NcdbError
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells report it
 # Each command lives in a module of its own, which is imported when it is called: the help must come at once.
 COMMANDS = {
+    "compare": "Set evaluations beside each other, with error bars; the first is the baseline.",
+    "evaluate": "Measure a network, or predictions from a board, in metres.",
     "export": "Hand a calibration set over in the form that a quantizer reads.",
     "sample": "Choose the frames of a calibration set from a finished scan.",
     "sample-report": "Measure a calibration set that someone else made against a scan.",
     "scan": "Turn every entry of a split into one row of depth statistics.",
-    "summary": "Print what a finished scan found, and draw it.",
+    "summary": "Print what a finished scan or evaluation found.",
     "synth": "Make a small valid NCDB tree from a seed.",
 }
 

@@ -12,19 +12,26 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("scan")
-@click.option("--picture", type=click.Path(dir_okay=False), help="Draw the data set to this PNG file.")
+@click.argument("folder")
+@click.option("--picture", type=click.Path(dir_okay=False), help="Draw a scan's data set to this PNG file.")
 @json_option
-def summary(scan: str, picture: str | None, as_json: bool) -> None:
-    """Print what a finished scan found, and draw it.
+def summary(folder: str, picture: str | None, as_json: bool) -> None:
+    """Print what a finished scan or evaluation found.
 
-    SCAN is the folder that `ncdb-dask scan` wrote.
+    FOLDER is what `ncdb-dask scan` or `ncdb-dask evaluate` wrote.
     """
     from ncdb_dask import api
+    from ncdb_dask.api.locations import kind_of
 
-    found = api.summarize_scan(scan)
-    where = api.draw_scan(scan, picture) if picture else None
-    print_summary(found, scan, where, as_json)
+    if kind_of(folder) == "evaluation":
+        if picture:
+            raise click.UsageError("--picture draws a scan; `ncdb-dask evaluate` draws an evaluation")
+        evaluation = api.summarize_evaluation(folder)
+        click.echo(json.dumps(evaluation.as_dict()) if as_json else evaluation.text())
+        return
+    found = api.summarize_scan(folder)
+    where = api.draw_scan(folder, picture) if picture else None
+    print_summary(found, folder, where, as_json)
 
 
 def print_summary(summary: "Summary", scan: str, picture: str | None, as_json: bool) -> None:

@@ -103,11 +103,22 @@ class Tree:
             ``missing_image``, ``missing_depth`` or ``unsafe_path``.
         """
         image = self.locate_image(dataset_root, stem)
+        variant, depth = self.locate_depth(dataset_root, stem)
+        return FramePaths(image, depth, variant)
+
+    def locate_depth(self, dataset_root: str, stem: str) -> tuple[str, str]:
+        """Return the variant in which the depth map of a frame lies, and where.
+
+        Raises
+        ------
+        DataFault
+            ``missing_depth`` or ``unsafe_path``.
+        """
         depth = self._first("depth", dataset_root, self.variants, [stem + ".png"])
         if depth is None:
             looked = ", ".join(self.variants)
             raise DataFault("missing_depth", f"no depth {stem}.png in {dataset_root} under any of {looked}")
-        return FramePaths(image, depth[1], depth[0])
+        return depth
 
     def locate_image(self, dataset_root: str, stem: str) -> str:
         """Return where the image of a frame lies.

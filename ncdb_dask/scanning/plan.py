@@ -21,7 +21,7 @@ from ncdb_dask.store.run import Kind, PlannedRun, continued_run, grown_run, held
 from ncdb_dask.store.shards import Receipt
 
 OVERVIEW_FILE = "_overview.png"
-SCAN = Kind("scan", inputs="splits", update="scan", files=(OVERVIEW_FILE,))
+SCAN = Kind("scan", command="ncdb-dask scan ROOT OUT", inputs="splits", update="scan", files=(OVERVIEW_FILE,))
 _ITEMS = pa.schema(
     [
         ("split", pa.string()),

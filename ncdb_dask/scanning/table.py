@@ -9,9 +9,10 @@ from ncdb_dask.errors import PlanError
 from ncdb_dask.scanning.plan import SCAN
 from ncdb_dask.scanning.schema import SCHEMA, SCHEMA_VERSION
 from ncdb_dask.scanning.summary import COLUMNS, Summary, summarize
+from ncdb_dask.store import published as runs
 from ncdb_dask.store.folder import Folder
-from ncdb_dask.store.plan import Plan, read_plan
-from ncdb_dask.store.shards import Manifest, Receipt, publish, read_manifest, read_receipts, read_shards, witnessed
+from ncdb_dask.store.plan import Plan
+from ncdb_dask.store.shards import Manifest, Receipt, publish, read_shards
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,29 +33,8 @@ def finish(out: Folder, plan: Plan, receipts: Iterable[Receipt]) -> Summary:
 
 
 def published(out: Folder) -> Manifest:
-    """Return the manifest of a finished scan.
-
-    Raises
-    ------
-    PlanError
-        Where the folder holds no scan, another kind of run, a scan of another schema, or an unfinished one.
-    """
-    plan = read_plan(out)
-    if plan is None:
-        raise PlanError(f"{out.url} holds no scan; `ncdb-dask scan ROOT OUT` makes one")
-    if plan.kind != SCAN.name:
-        raise PlanError(f"{out.url} holds a run of kind {plan.kind!r}, not a scan")
-    if plan.settings.get("schema") != SCHEMA_VERSION:
-        found = plan.settings.get("schema")
-        raise PlanError(f"{out.url} is a scan of schema {found}; expected {SCHEMA_VERSION}: scan again with --fresh")
-    manifest = read_manifest(out)
-    if manifest is None:
-        done = len(read_receipts(out, plan))
-        raise PlanError(f"{out.url}: {done} of {plan.shards} shards are done; run its scan again to finish it")
-    lost = plan.shards - len(witnessed(out, manifest.receipts))
-    if lost:
-        raise PlanError(f"{out.url}: {lost} of {plan.shards} shards are missing or cut; run its scan again to mend it")
-    return manifest
+    """Return the manifest of a finished scan; see `ncdb_dask.store.published.published` for errors."""
+    return runs.published(out, SCAN, SCHEMA_VERSION)
 
 
 def published_summary(out: Folder) -> Summary:

@@ -251,8 +251,10 @@ def reported(folder: Folder, doing: str, hint: str = "") -> Iterator[None]:
 
 def file_at(place: Location, options: Mapping[str, Any] | None = None) -> tuple[Folder, str]:
     """Return the folder and the name of a file at a path or URL; see `open_folder`."""
-    parent, name = os.path.split(os.fspath(place))
-    return open_folder(parent or ".", options), name
+    text = os.fspath(place)
+    scheme, mark, rest = text.rpartition("://")
+    parent, name = os.path.split(rest)
+    return open_folder(f"{scheme}{mark}{parent}" or ".", options), name
 
 
 def open_folder(location: Location, options: Mapping[str, Any] | None = None) -> Folder:
@@ -283,4 +285,5 @@ def open_folder(location: Location, options: Mapping[str, Any] | None = None) ->
         raise StorageError(f"{text}: cannot open {protocol}:// locations here ({error}); {extra}") from error
     # s3fs asks for a file's size before it reads it, unless it may only have one request under way.
     defaults = {"max_concurrency": 1} if protocol in ("s3", "s3a") else {}
-    return RemoteFolder(text.rstrip("/"), {**defaults, **fsspec.config.conf.get(protocol, {}), **(options or {})})
+    url = text if text.endswith("://") else text.rstrip("/")
+    return RemoteFolder(url, {**defaults, **fsspec.config.conf.get(protocol, {}), **(options or {})})

@@ -145,9 +145,9 @@ def cut_parts(rows: int, shard_size: int, first_shard: int = 0, first_part: int 
     )
 
 
-def default_shard_size(entries: int, most: int = MAX_SHARD_SIZE) -> int:
-    """Choose how many items make a shard: at most so many, as long as the shards are not too many."""
-    size = min(most, max(MIN_SHARD_SIZE, math.ceil(entries / WANTED_SHARDS)))
+def default_shard_size(entries: int, most: int = MAX_SHARD_SIZE, least: int = MIN_SHARD_SIZE) -> int:
+    """Choose how many items make a shard: at most and at least so many, as long as the shards are not too many."""
+    size = min(most, max(least, math.ceil(entries / WANTED_SHARDS)))
     return max(size, math.ceil(entries / MAX_SHARDS))
 
 

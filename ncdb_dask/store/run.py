@@ -6,7 +6,7 @@ It is the same for every stage that turns items into shards. Nothing is written 
 import os
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,19 +26,25 @@ class Kind:
     ----------
     name, article : str
         As the plan and messages have it: ``scan`` and ``a``.
+    command : str
+        How it is asked for, without options.
     inputs : str
         What messages call the input files, for instance ``splits``.
     update : str
         The verb for what ``--update`` does to added items; empty where runs of this kind do not grow.
     files : tuple of str
         Files made from the finished table, which are gone once more items are planned.
+    folders : tuple of str
+        Folders of files that shards make besides their rows.
     """
 
     name: str
     article: str = "a"
+    command: str = ""
     inputs: str = "inputs"
     update: str = ""
     files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class PlannedRun:
             Where another run has planned in the folder since.
         """
         if self.fresh:
-            clear(self.out)
+            clear(self.out, self.kind.folders)
         elif read_plan(self.out) not in (self.seen, self.plan):
             raise PlanError(f"{self.out.url}: another run has begun in this folder since; give the command again")
         if self.new_items is not None:
@@ -223,7 +229,7 @@ def require_settings(out: Folder, plan: Plan, settings: Mapping[str, Any], shard
     PlanError
         Names every setting that differs, with both values; a shard size that is left out is that of the plan.
     """
-    now, before = dict(settings), dict(plan.settings)
+    now, before = dict(_flat(settings)), dict(_flat(plan.settings))
     if shard_size is not None:
         now["shard_size"], before["shard_size"] = shard_size, plan.parts[0].shard_size
     differing = [
@@ -236,6 +242,15 @@ def require_settings(out: Folder, plan: Plan, settings: Mapping[str, Any], shard
             f"{out.url} was begun with other options ({'; '.join(differing)}); "
             "give the same ones to continue, or --fresh to start over"
         )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield settings one by one: of a group of them, a message names those that differ."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name} ")
+        else:
+            yield prefix + name, value
 
 
 def _require_inputs(out: Folder, kind: Kind, plan: Plan, inputs: Mapping[str, str]) -> None:

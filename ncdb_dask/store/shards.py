@@ -266,13 +266,21 @@ def remove_strays(folder: Folder, keep: Iterable[str] = ()) -> None:
                 folder.remove(f"{place}/{name}" if place else name)
 
 
-def clear(folder: Folder) -> None:
+def clear(folder: Folder, beside: Iterable[str] = ()) -> None:
     """Remove a run's own files, and nothing else, so that another can begin in its folder.
 
-    The plan goes last: a removal that is interrupted leaves a run that can be continued or cleared again.
+    The plan goes last: a removal that is interrupted leaves a run that can be continued or cleared again. What lies
+    beside the shards goes after their receipts, so that none of them speaks for files that are gone.
+
+    Parameters
+    ----------
+    folder : Folder
+        The run's output.
+    beside : iterable of str
+        Folders of files that shards have made besides their rows.
     """
     folder.remove(MANIFEST_FILE)
     remove_strays(folder)
-    for place in (RECEIPT_FOLDER, PLAN_FOLDER):
+    for place in (RECEIPT_FOLDER, *beside, PLAN_FOLDER):
         for name in sorted(folder.list(place).sizes, key=lambda name: f"{place}/{name}" == PLAN_FILE):
             folder.remove(f"{place}/{name}")

@@ -528,7 +528,7 @@ def test_an_unfinished_scan(rows, tmp_path):
 
 def test_a_scan_of_another_schema(rows, tmp_path):
     scan = forge(tmp_path / "scan", rows[:300], schema=0)
-    with pytest.raises(PlanError, match="is a scan of schema 0; expected 1: scan again with --fresh"):
+    with pytest.raises(PlanError, match="is a scan of schema 0; expected 1: give its command again with --fresh"):
         ncdb_dask.sample(scan, size=5)
 
 

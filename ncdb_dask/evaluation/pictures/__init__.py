@@ -1,0 +1,1 @@
+"""Pictures of an evaluation: an overview of all frames, and the maps of single ones."""
