@@ -22,9 +22,11 @@ from ncdb_dask.cli.options import cluster_options, json_option, opened_client
     help="Rules of a published evaluation: ncdb, kitti-eigen, kitti-devkit, nyu, packnet, monodepth2 or "
     "depth-anything.  [default: the model file's]",
 )
-@click.option("--min-depth", type=float, metavar="METRES", help="True depths from here on count.")
-@click.option("--max-depth", type=float, metavar="METRES", help="True depths up to here count.")
-@click.option("--bounds", type=click.Choice(["strict", "inclusive"]), help="Whether depths equal to these two count.")
+@click.option("--min-depth", type=float, metavar="METRES", help="Least true depth that counts; see --bounds.")
+@click.option("--max-depth", type=float, metavar="METRES", help="Greatest true depth that counts.")
+@click.option(
+    "--bounds", type=click.Choice(["strict", "inclusive"]), help="strict: depths equal to these do not count."
+)
 @click.option("--crop", type=click.Choice(["none", "garg", "eigen", "nyu"]), help="Part of the picture that counts.")
 @click.option("--scaling", type=click.Choice(["none", "median"]), help="Scale each prediction to the truth's median.")
 @click.option("--clamp/--no-clamp", default=None, help="Limit predictions to the two depths.")
