@@ -70,7 +70,7 @@ def intervals(differences: Values, codes: Codes, resamples: int, seed: int, leve
 def tail(blocks: int, level: float = LEVEL) -> float:
     """Return the share of resampled means that an interval from so many blocks leaves out on each side.
 
-    The expanded percentile interval of Hesterberg (2015, section 4.5): the normal distribution's share beyond
+    The expanded percentile interval of Hesterberg (2015): the normal distribution's share beyond
     sqrt(n / (n - 1)) t, where t is Student's quantile with n - 1 degrees of freedom. For 9 blocks it is 0.7 % instead
     of 2.5 %.
     """

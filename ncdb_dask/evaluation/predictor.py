@@ -102,7 +102,7 @@ def flip_averaged(normal: Values, mirrored: Values, how: str) -> Values:
     how : str
         ``mean`` of the depths, as AdaBins and ZoeDepth do; or ``fuse``: the mean of the inverse depths, but at the left
         border those of the mirrored picture and at the right border those of the normal one, which see more there
-        (Godard et al., 2017, section 4.2).
+        (Godard et al., 2017).
     """
     if how == "mean":
         return (normal + mirrored) / 2
