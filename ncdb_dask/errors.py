@@ -5,6 +5,14 @@ class NcdbError(Exception):
     """Base of every error that a user can cause or cure; the command line prints it as one line."""
 
 
+class CalibrationError(NcdbError):
+    """Calibration frames or statistics that cannot be used as asked."""
+
+
+class QuantizationError(NcdbError):
+    """A network that cannot be quantized as asked."""
+
+
 class SplitError(NcdbError):
     """A split file that cannot be used as a whole."""
 
