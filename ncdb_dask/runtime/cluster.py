@@ -30,6 +30,9 @@ SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,
     # A task whose worker died four times is suspected of killing it.
     "distributed.scheduler.allowed-failures": 3,
+    # A worker that died comes back by its nanny. Dask looks 15 s later, and gives it up for good if it is just then on
+    # its way: on a busy machine, or while a frame is hunted that kills one worker after the other.
+    "distributed.deploy.lost-worker-timeout": "1 hour",
     # Dask waits for ever by default when every worker is gone.
     "distributed.scheduler.no-workers-timeout": "10 minutes",
     "distributed.worker.preload": ["ncdb_dask.runtime.worker"],

@@ -157,3 +157,12 @@ def test_a_driver_that_is_killed_takes_its_workers_with_it(tmp_path):
     worker = int(ran.stdout)
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(worker).wait(timeout=30)
+
+
+def test_a_worker_that_is_on_its_way_is_not_given_up():
+    """Dask looks once, 15 s after a death, and closes the place of a worker that is not there just then."""
+    import dask
+    from dask.utils import parse_timedelta
+
+    with ncdb_dask.local_cluster(1, dashboard_port=0):
+        assert parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout")) > 600
