@@ -1,4 +1,4 @@
-"""One ONNX Runtime session a process: what travels to the workers is a reference to the network, never a session."""
+"""One ONNX Runtime session a network and process: what travels to the workers is a reference, never a session."""
 
 import errno
 import os
@@ -30,6 +30,8 @@ _NOISE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+:\
 _OUT_OF_MEMORY = re.compile("out of memory|failed to allocate|bad.alloc|alloc_failed", re.IGNORECASE)
 # ONNX Runtime starts as many as it is told, and needs minutes and gigabytes for a hundred thousand.
 MOST_THREADS = 1024
+# What compares two networks frame by frame opens each once.
+OPEN_AT_ONCE = 2
 _opening = threading.Lock()
 
 
@@ -207,7 +209,7 @@ def check(reference: NetworkReference) -> tuple[int, int]:
     return height, width
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=OPEN_AT_ONCE)
 def _open(reference: NetworkReference) -> Network:
     check_available(reference.provider)
     reference.check_digest()

@@ -3,6 +3,7 @@
 One description for calibration, export and evaluation; docs/reference/model_file.md explains every key.
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -140,6 +141,13 @@ class ModelSpec:
             "evaluation": asdict(self.evaluation),
         }
 
+    def as_toml(self) -> str:
+        """Return a model file; its values are strings, numbers and lists of these, which TOML writes as JSON does."""
+        return "\n".join(
+            f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items())
+            for name, keys in self.as_dict().items()
+        )
+
 
 def find_spec(model: str | os.PathLike[str], given: str | os.PathLike[str] | None = None) -> Path:
     """Return where a network's model file is: the one given, else ``model.toml`` beside ``model.onnx``.
@@ -187,3 +195,8 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: list(value) if isinstance(value, tuple) else value for key, value in values.items() if value is not None
     }
+
+
+def _toml(value: object) -> str:
+    # The one character that JSON may hold as it is, and TOML may not.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

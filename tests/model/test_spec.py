@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -256,8 +257,9 @@ def outputs(draw: st.DrawFn) -> OutputSpec:
 
 @settings(deadline=None, max_examples=200)
 @given(st.builds(ModelSpec, INPUTS, outputs(), EVALUATIONS))
-def test_a_spec_survives_json(spec):
+def test_a_spec_survives_json_and_toml(spec):
     assert ModelSpec.from_dict(json.loads(json.dumps(spec.as_dict(), allow_nan=False))) == spec
+    assert ModelSpec.from_dict(tomllib.loads(spec.as_toml())) == spec
 
 
 json_values = st.recursive(

@@ -1,0 +1,1 @@
+"""Calibration: preprocessed frames for any quantizer, and activation statistics that merge exactly."""
