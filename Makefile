@@ -4,8 +4,8 @@ PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
 # compat: by a path, not by an import hook, which loses against the clone's own folder when Python runs beside it.
 EDITABLE = --no-build-isolation --config-settings editable_mode=compat --editable
 
-# What is tested without Dask too.
-STAGES = dataset exporting model sampling scanning store
+# What is tested where there is no Dask.
+STAGES = calibration dataset exporting model quantization sampling scanning store
 
 .PHONY: demo test check reference clean constraints
 
@@ -17,9 +17,9 @@ demo: .venv/demo/.done
 	.venv/demo/bin/ncdb-dask export demo/calibration.json demo/images --root demo/tree --format images
 
 test: check .venv/stages/.done
-	.venv/stages/bin/python -m pytest -p no:cacheprovider -q $(STAGES:%=tests/%)
 	.venv/test/bin/coverage erase
-	.venv/test/bin/coverage run -m pytest $(PYTEST_ARGS)
+	.venv/stages/bin/coverage run -m pytest -p no:cacheprovider -q $(STAGES:%=tests/%)
+	.venv/test/bin/coverage run -m pytest $(STAGES:%=--ignore=tests/%) $(PYTEST_ARGS)
 	.venv/test/bin/coverage combine --quiet
 	.venv/test/bin/coverage report
 
@@ -27,7 +27,7 @@ check: .venv/test/.done
 	.venv/test/bin/ruff check .
 	.venv/test/bin/ruff format --check .
 	.venv/test/bin/mypy
-	.venv/test/bin/lint-imports
+	.venv/test/bin/lint-imports --no-cache
 
 .venv/demo/.done: pyproject.toml constraints.txt
 	$(call environment,demo)
@@ -40,9 +40,9 @@ check: .venv/test/.done
 	touch $@
 
 # What the stages need, and no Dask: they must run without it.
-.venv/stages/.done: pyproject.toml constraints.txt
+.venv/stages/.done: pyproject.toml constraints.txt Makefile
 	$(call environment,stages)
-	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow onnx onnxruntime fsspec pytest pytest-timeout hypothesis
+	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow onnx onnxruntime matplotlib fsspec s3fs psutil coverage pytest pytest-timeout hypothesis
 	.venv/stages/bin/pip install $(PIP_FLAGS) --no-deps $(EDITABLE) .
 	touch $@
 

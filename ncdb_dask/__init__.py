@@ -7,6 +7,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ncdb_dask.api import (
+        activation_statistics,
+        calibration_feed,
         compare,
         draw_evaluation,
         draw_scan,
@@ -14,12 +16,15 @@ if TYPE_CHECKING:
         export,
         plan_evaluation,
         plan_export,
+        plan_quantization,
         plan_scan,
+        quantize,
         read_evaluation,
         read_export,
         read_scan,
         run_evaluation,
         run_export,
+        run_quantization,
         run_scan,
         sample,
         sample_report,
@@ -27,12 +32,15 @@ if TYPE_CHECKING:
         summarize_evaluation,
         summarize_scan,
         verify_export,
+        verify_quantization,
     )
     from ncdb_dask.errors import NcdbError
     from ncdb_dask.runtime.cluster import local_cluster
 
 __all__ = [
     "NcdbError",
+    "activation_statistics",
+    "calibration_feed",
     "compare",
     "draw_evaluation",
     "draw_scan",
@@ -41,12 +49,15 @@ __all__ = [
     "local_cluster",
     "plan_evaluation",
     "plan_export",
+    "plan_quantization",
     "plan_scan",
+    "quantize",
     "read_evaluation",
     "read_export",
     "read_scan",
     "run_evaluation",
     "run_export",
+    "run_quantization",
     "run_scan",
     "sample",
     "sample_report",
@@ -54,6 +65,7 @@ __all__ = [
     "summarize_evaluation",
     "summarize_scan",
     "verify_export",
+    "verify_quantization",
 ]
 
 _HOMES = {"NcdbError": "ncdb_dask.errors", "local_cluster": "ncdb_dask.runtime.cluster"}

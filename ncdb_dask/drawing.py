@@ -18,6 +18,12 @@ def six_panels() -> "tuple[Figure, Any]":
     return figure, figure.subplots(2, 3)
 
 
+def two_rows() -> "tuple[Figure, Any]":
+    """Return a figure of 1500 x 900 pixels and its axes, shape (2,), one above the other."""
+    figure = _figure(15, 9, 100)
+    return figure, figure.subplots(2, 1)
+
+
 def one_panel(width: float, height: float) -> "Axes":
     """Return the axes of a figure of so many inches, sharp enough for a page that is printed."""
     axes: Axes = _figure(width, height, 160).subplots()

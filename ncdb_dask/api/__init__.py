@@ -10,10 +10,15 @@ from ncdb_dask.api.evaluations import (
     summarize_evaluation,
 )
 from ncdb_dask.api.exports import export, plan_export, read_export, run_export, verify_export
+from ncdb_dask.api.feeds import calibration_feed
+from ncdb_dask.api.quantizations import plan_quantization, quantize, run_quantization, verify_quantization
 from ncdb_dask.api.scans import draw_scan, plan_scan, read_scan, run_scan, scan, summarize_scan
 from ncdb_dask.api.sets import sample, sample_report
+from ncdb_dask.api.statistics import activation_statistics
 
 __all__ = [
+    "activation_statistics",
+    "calibration_feed",
     "compare",
     "draw_evaluation",
     "draw_scan",
@@ -21,12 +26,15 @@ __all__ = [
     "export",
     "plan_evaluation",
     "plan_export",
+    "plan_quantization",
     "plan_scan",
+    "quantize",
     "read_evaluation",
     "read_export",
     "read_scan",
     "run_evaluation",
     "run_export",
+    "run_quantization",
     "run_scan",
     "sample",
     "sample_report",
@@ -34,4 +42,5 @@ __all__ = [
     "summarize_evaluation",
     "summarize_scan",
     "verify_export",
+    "verify_quantization",
 ]

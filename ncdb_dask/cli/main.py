@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "Set evaluations beside each other, with error bars; the first is the baseline.",
     "evaluate": "Measure a network, or predictions from a board, in metres.",
     "export": "Hand a calibration set over in the form that a quantizer reads.",
+    "quantize": "Quantize a network with a calibration set.",
     "sample": "Choose the frames of a calibration set from a finished scan.",
     "sample-report": "Measure a calibration set that someone else made against a scan.",
     "scan": "Turn every entry of a split into one row of depth statistics.",

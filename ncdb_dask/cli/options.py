@@ -35,7 +35,7 @@ def json_option(command: F) -> F:
 
 
 @contextmanager
-def opened_client(cluster: str, workers: int | None, tasks: int) -> "Iterator[Client | None]":
+def opened_client(cluster: str, workers: int | None, tasks: int | None = None) -> "Iterator[Client | None]":
     """Open the cluster that the options ask for, with no more workers than tasks, and say where to watch it."""
     if workers == 0:
         yield None
@@ -43,7 +43,9 @@ def opened_client(cluster: str, workers: int | None, tasks: int) -> "Iterator[Cl
     from ncdb_dask.runtime.cluster import cores, local_cluster, read_spec
 
     spec = read_spec(cluster)
-    wanted = min(workers or spec.workers or cores(), max(1, tasks))
+    wanted = workers or spec.workers or cores()
+    if tasks is not None:
+        wanted = min(wanted, max(1, tasks))
     with local_cluster(wanted, spec.memory, spec.dashboard_port) as client:
         click.echo(f"dashboard: {client.dashboard_link}", err=True)
         yield client

@@ -6,7 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ncdb_dask.runtime.events import Event, Observer, RunFinished, RunStarted, ShardDone, ShardSetAside, ShardSuspected
+from ncdb_dask.runtime.events import (
+    Event,
+    Observer,
+    RunFinished,
+    RunStarted,
+    ShardDone,
+    ShardSetAside,
+    ShardSuspected,
+    StepProgress,
+)
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -44,13 +53,16 @@ class Tally:
 
     Attributes
     ----------
+    what : str
+        What is under way.
     rows, done : int
-        Rows of the whole plan, and those committed.
+        Rows of the whole plan, and those committed; or of a step.
     counts : Counter of str
         Committed rows by status.
     """
 
     def __init__(self) -> None:
+        self.what = ""
         self.rows = self.done = self._before = 0
         self.counts = Counter[str]()
         self._started = time.monotonic()
@@ -58,12 +70,22 @@ class Tally:
     def add(self, event: Event) -> None:
         """Take an event into account."""
         if isinstance(event, RunStarted):
+            self._begin(event.what)
             self.rows, self.done, self._before = event.rows, event.rows_done, event.rows_done
             self.counts.update(event.counts)
-            self._started = time.monotonic()
         elif isinstance(event, ShardDone):
             self.done += event.rows
             self.counts.update(event.counts)
+        elif isinstance(event, StepProgress):
+            if event.what != self.what or event.done < self.done:
+                self._begin(event.what)
+            self.rows, self.done = event.total, event.done
+
+    def _begin(self, what: str) -> None:
+        self.what = what
+        self.rows = self.done = self._before = 0
+        self.counts.clear()
+        self._started = time.monotonic()
 
     @property
     def rate(self) -> float:
@@ -75,11 +97,19 @@ class Tally:
         share = 100 * self.done / self.rows if self.rows else 100
         known = self.rate > 0 and self.done < self.rows
         left = f", {duration((self.rows - self.done) / self.rate)} left" if known else ""
-        return f"{self.done}/{self.rows} ({share:.0f} %), {self.rate:.0f}/s{left}; {self.statuses()}"
+        found = self.statuses()
+        return f"{self.what}: {self.done}/{self.rows} ({share:.0f} %), {self.pace()}{left}" + (
+            f"; {found}" if found else ""
+        )
+
+    def pace(self) -> str:
+        """Return the rate for people."""
+        return f"{self.rate:.0f}/s" if self.rate >= 10 or not self.rate else f"{self.rate:.1f}/s"
 
     def statuses(self) -> str:
         """Return the counts by status, the most frequent first."""
-        return ", ".join(f"{count} {status}" for status, count in self.counts.most_common()) or "none yet"
+        none = "" if self.done else "none yet"
+        return ", ".join(f"{count} {status}" for status, count in self.counts.most_common()) or none
 
 
 def remark(event: Event) -> str | None:
@@ -108,7 +138,8 @@ class PlainLines:
         text = remark(event)
         if text:
             self._print(text)
-        if isinstance(event, RunFinished) or time.monotonic() - self._printed > SECONDS_BETWEEN_LINES:
+        finished = isinstance(event, RunFinished) or (isinstance(event, StepProgress) and event.done == event.total)
+        if finished or time.monotonic() - self._printed > SECONDS_BETWEEN_LINES:
             self._printed = time.monotonic()
             self._print(self._tally.line())
 
@@ -140,9 +171,7 @@ def _bar() -> Iterator[Observer]:
             text = remark(event)
             if text:
                 progress.console.print(text)
-            if isinstance(event, RunStarted):
-                progress.update(task, description=event.what)
-            progress.update(task, total=tally.rows, completed=tally.done, rate=f"{tally.rate:.0f}/s")
+            progress.update(task, description=tally.what, total=tally.rows, completed=tally.done, rate=tally.pace())
 
         yield observe
 

@@ -55,11 +55,28 @@ class ShardSetAside:
 
 
 @dataclass(frozen=True, slots=True)
+class StepProgress:
+    """A step of work that is no run of shards has come so far.
+
+    Attributes
+    ----------
+    what : str
+        Name of the step, for instance ``correcting biases``.
+    done, total : int
+        Of whatever it goes through.
+    """
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """All shards are committed and the table is published."""
 
 
-Event = RunStarted | ShardDone | ShardSuspected | ShardSetAside | RunFinished
+Event = RunStarted | ShardDone | ShardSuspected | ShardSetAside | StepProgress | RunFinished
 Observer = Callable[[Event], None]
 
 

@@ -3,40 +3,26 @@
 The figures to come near were measured by another program (shared/design/QUANTIZATION.md).
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.real import MODEL, NEEDED, ROOT, SPEC, kitti, kitti_split
 
 import ncdb_dask
 from ncdb_dask.evaluation.summary import Evaluation
 from ncdb_dask.model.preprocess import preprocess
 from ncdb_dask.model.spec import read_spec
 
-SHARED = Path(__file__).parents[2].parent / "shared"
-ROOT = SHARED / "realdata" / "ncdb"
-MODEL = SHARED / "models" / "meter_xxs_kitti_192x640.onnx"
-SPEC = MODEL.with_suffix(".toml")
 FP32, INT8 = 0.1127, 0.1353
 
-pytestmark = [
-    pytest.mark.realdata,
-    pytest.mark.skipif(not ROOT.is_dir() or not MODEL.exists(), reason=f"no real frames and network in {SHARED}"),
-]
-
-
-def kitti(split: str) -> list[dict[str, str]]:
-    """Return the entries of the scenes that the network was trained for."""
-    return [item for item in json.loads((ROOT / split).read_text()) if "kitti" in item["dataset_root"]]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("split") / "kitti_val.json"
-    path.write_text(json.dumps(kitti("val_split.json")))
-    return path
+    return kitti_split("val_split.json", tmp_path_factory.mktemp("split"))
 
 
 def evaluate(model: Path, split: Path, out: Path, **options: object) -> Evaluation:
