@@ -25,7 +25,7 @@ from typing import IO, Any
 
 import dask
 import numpy as np
-from common import DEPTHS, IMAGES, SPLIT, cores, frames, make_folders, markdown, seconds, write_split
+from common import DEPTHS, IMAGES, SPLIT, cores, frames, make_folders, markdown, peak_bytes, seconds, write_split
 from PIL import Image
 
 import ncdb_dask
@@ -146,12 +146,6 @@ def measure(root: Path, out: Path, scheduler_file: Path) -> dict[str, Any]:
         "peaks": peaks,
         "warnings": messages,
     }
-
-
-def peak_bytes() -> int:
-    """Return the largest resident size that this process has had."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 # All sizes
