@@ -1,7 +1,7 @@
 """Histograms of activations over the bit patterns of float32: they add up exactly, in any order."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -85,40 +85,6 @@ class Histogram:
             return cls(counts, np.inf, -np.inf, nan, infinite)
         # Which of 0.0 and -0.0 is the least depends on their order; adding 0.0 makes them one.
         return cls(counts, float(finite.min()) + 0.0, float(finite.max()) + 0.0, nan, infinite)
-
-    @classmethod
-    def from_sparse(
-        cls, bins: npt.NDArray[Any], counts: npt.NDArray[Any], low: float, high: float, nan: int = 0, infinite: int = 0
-    ) -> Self:
-        """Take back what `sparse` returned.
-
-        Parameters
-        ----------
-        bins, counts : ndarray of integers, shape (n,)
-            Bins in any order, each once.
-        low, high, nan, infinite
-            As the attributes.
-
-        Raises
-        ------
-        CalibrationError
-            For bins that are none or come twice, or counts that are not one a bin or negative.
-        """
-        if bins.shape != counts.shape or bins.ndim != 1:
-            raise CalibrationError(f"found bins of shape {bins.shape} and counts of {counts.shape}; expected one a bin")
-        if bins.size and (bins.min() < 0 or bins.max() >= BINS or counts.min() < 0 or np.unique(bins).size < bins.size):
-            raise CalibrationError(
-                f"bins from {bins.min()} to {bins.max()} with counts from {counts.min()}: expected bins from 0 to "
-                f"{BINS - 1}, each once, and no negative counts; the statistics are damaged, collect them again"
-            )
-        dense = np.zeros(BINS, dtype=np.int64)
-        dense[bins] = counts
-        return cls(dense, low, high, nan, infinite)
-
-    def sparse(self) -> tuple[npt.NDArray[np.uint16], Integers]:
-        """Return the bins that hold anything, rising, and their counts."""
-        bins = np.flatnonzero(self.counts)
-        return bins.astype(np.uint16), self.counts[bins]
 
     def merged(self, *others: "Histogram") -> "Histogram":
         """Add histograms: the same bits for any order and any grouping."""

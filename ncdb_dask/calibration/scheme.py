@@ -180,27 +180,3 @@ class Scheme:
         zero_point = min(max(zero_point, self.quantized_min), self.quantized_max)
         low, high = (self.quantized_min - zero_point) * scale, (self.quantized_max - zero_point) * scale
         return Grid(scale, zero_point, low, high)
-
-
-def fake_quantized(values: npt.NDArray[np.floating], grid: Grid, scheme: Scheme) -> Floats:
-    """Quantize values and turn them back, in float64.
-
-    As QuantizeLinear and DequantizeLinear of ONNX, halves to even; those divide in float32, which can decide a value in
-    the middle of two steps the other way.
-
-    Parameters
-    ----------
-    values : ndarray of floats, any shape
-        Finite.
-    grid : Grid
-        Of the tensor.
-    scheme : Scheme
-        That the grid was made for.
-
-    Returns
-    -------
-    ndarray of float64, of the shape of `values`
-    """
-    steps = np.rint(values.astype(np.float64) / grid.scale)
-    least, greatest = scheme.quantized_min - grid.zero_point, scheme.quantized_max - grid.zero_point
-    return np.asarray(np.clip(steps, least, greatest) * grid.scale, dtype=np.float64)

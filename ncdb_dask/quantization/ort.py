@@ -111,7 +111,7 @@ class OnnxRuntimeQuantizer:
             scheme, self.per_channel, frozenset(wide), frozenset(kept), profile.operators, profile.fixed_softmax
         )
 
-    def described(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the options as JSON values."""
         target = self.target()
         profile = None if self.profile is None else os.fspath(self.profile)
@@ -119,7 +119,7 @@ class OnnxRuntimeQuantizer:
 
     def describe(self) -> dict[str, Any]:
         """Return the options and what they come to, for ``--dry-run``."""
-        return {"scheme": self.target().scheme.name, **self.described()}
+        return {"scheme": self.target().scheme.name, **self.as_dict()}
 
     def quantize(self, material: Material, out: Path) -> Quantized:
         """Quantize a network; see `ncdb_dask.quantization.base.Quantizer`."""
@@ -138,7 +138,7 @@ class _Work:
         scheme = self.target.scheme
         self.report: dict[str, Any] = {
             "scheme": {"name": scheme.name, **asdict(scheme)},
-            "options": self.options.described(),
+            "options": self.options.as_dict(),
         }
         self.notes: list[str] = []
         # Not in the order of the split: another order of the same frames must make the same network.

@@ -97,24 +97,6 @@ def test_zeros_of_both_signs_merge_alike():
     assert str(one.low) == str(one.high) == "0.0"
 
 
-@given(anything)
-def test_sparse_and_back(values):
-    whole = Histogram.of(values)
-    bins, counts = whole.sparse()
-    assert bins.dtype == np.uint16
-    assert (counts > 0).all()
-    back = Histogram.from_sparse(bins[::-1], counts[::-1], whole.low, whole.high, whole.nan, whole.infinite)
-    assert same(back, whole)
-
-
-@pytest.mark.parametrize(
-    ("bins", "counts"), [([1, 1], [2, 3]), ([BINS], [1]), ([-1], [1]), ([3], [-1]), ([1, 2], [1]), ([[1]], [[1]])]
-)
-def test_damaged_statistics(bins, counts):
-    with pytest.raises(CalibrationError, match="expected"):
-        Histogram.from_sparse(np.array(bins), np.array(counts), 0.0, 1.0)
-
-
 @given(numbers)
 def test_every_value_is_in_one_cell(values):
     cells = ordered(Histogram.of(values))

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.schemes import fake_quantized
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -15,7 +16,7 @@ from onnxruntime.quantization.quant_utils import compute_scale_zp, get_qmin_qmax
 from ncdb_dask.calibration.divergence import EPSILON, divergences
 from ncdb_dask.calibration.histogram import Histogram, ordered
 from ncdb_dask.calibration.ranges import METHODS, Range, find_range
-from ncdb_dask.calibration.scheme import Scheme, fake_quantized
+from ncdb_dask.calibration.scheme import Scheme
 from ncdb_dask.calibration.squared_error import squared_error
 from ncdb_dask.errors import CalibrationError
 

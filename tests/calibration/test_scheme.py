@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from helpers.schemes import fake_quantized
 from hypothesis import example, given
 from hypothesis import strategies as st
 from onnx import TensorProto
 from onnxruntime.quantization.quant_utils import compute_scale_zp, get_qmin_qmax_for_qType
 
-from ncdb_dask.calibration.scheme import Grid, Scheme, fake_quantized
+from ncdb_dask.calibration.scheme import Grid, Scheme
 from ncdb_dask.errors import CalibrationError, QuantizationError
 
 SCHEMES = [
