@@ -13,6 +13,7 @@ from ncdb_dask.sampling.contact_sheet import contact_sheet as draw_sheet
 from ncdb_dask.sampling.files import PICTURE_SUFFIX, SHEET_SUFFIX, SetFiles
 from ncdb_dask.sampling.request import SampleRequest, Weights
 from ncdb_dask.sampling.scanned import ScanTable
+from ncdb_dask.sampling.strata import DEFAULT_SIZE
 from ncdb_dask.store.folder import file_at, open_folder, reported
 
 
@@ -20,7 +21,7 @@ def sample(
     scan: Location,
     split: Location | None = None,
     *,
-    size: int = 300,
+    size: int = DEFAULT_SIZE,
     strategy: str = "stratified",
     bins: str | Sequence[float] | None = None,
     names: str | Sequence[str] | None = None,

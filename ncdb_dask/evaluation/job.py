@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from ncdb_dask.dataset.layout import Tree
 from ncdb_dask.dataset.split import Roots
+from ncdb_dask.evaluation.figures import figures_of
 from ncdb_dask.evaluation.frame import Frame, FrameOptions, Row, Values, empty_row, evaluate_frame
 from ncdb_dask.evaluation.plan import PREDICTIONS, shard_frames
 from ncdb_dask.evaluation.predictions import encoded_prediction
@@ -96,7 +97,8 @@ class EvaluationJob:
         if assignment.probe is not None:
             return None
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
-        return commit(self.out, self.plan, assignment.shard, table, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return commit(self.out, self.plan, assignment.shard, table, seconds, figures_of(table))
 
     def _keep(self, frame: Frame, depth: Values) -> None:
         if self.save is not None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from ncdb_dask.errors import SampleError
-from ncdb_dask.sampling.strata import DEPTH_RANGE, DepthBins, as_written, check_ratios
+from ncdb_dask.sampling.strata import DEFAULT_SIZE, DEPTH_RANGE, DepthBins, as_written, check_ratios
 from ncdb_dask.sampling.weights import WeightTable, read_weights
 from ncdb_dask.scanning.schema import SCHEMA
 from ncdb_dask.store.folder import Location
@@ -123,7 +123,7 @@ class SampleRequest:
     def of(
         cls,
         *,
-        size: int = 300,
+        size: int = DEFAULT_SIZE,
         strategy: str = "stratified",
         bins: str | Sequence[float] | None = None,
         names: str | Sequence[str] | None = None,

@@ -20,6 +20,8 @@ DEPTH_RANGE = "depth_range"
 DEFAULT_EDGES = (0.0, 3.0, 8.0, 15.0, math.inf)
 DEFAULT_NAMES = ("near", "mid", "far", "very_far")
 DEFAULT_RATIOS = (Fraction(1, 4), Fraction(2, 5), Fraction(1, 4), Fraction(1, 10))
+# The guide's number of frames; it advises 200 to 500.
+DEFAULT_SIZE = 300
 # What lies in none of them.
 BEYOND = "beyond"
 # What a column without a value (no image statistics, for instance) counts as.

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from ncdb_dask.dataset.layout import Tree
 from ncdb_dask.dataset.split import Roots
+from ncdb_dask.scanning.figures import DepthRanges, figures_of
 from ncdb_dask.scanning.frame import FrameOptions, Row, empty_row, scan_frame
 from ncdb_dask.scanning.plan import shard_entries
 from ncdb_dask.scanning.request import ScanRequest
@@ -35,6 +36,8 @@ class ScanJob:
         What is measured.
     run : str
         Differs from run to run: a worker that serves several must not reuse listings of an earlier one.
+    ranges : tuple of (str, float)
+        Ranges of the mean depth that are counted while the scan runs.
     """
 
     out: Folder
@@ -44,14 +47,15 @@ class ScanJob:
     variants: tuple[str, ...]
     frame: FrameOptions
     run: str
+    ranges: DepthRanges
 
     @classmethod
-    def of(cls, request: ScanRequest, plan: str, run: str) -> "ScanJob":
+    def of(cls, request: ScanRequest, plan: str, run: str, ranges: DepthRanges) -> "ScanJob":
         """Collect what the tasks of a request need."""
         scale = None if request.depth_scale == "auto" else float(request.depth_scale or 256.0)
         frame = FrameOptions(scale, allow_8bit=request.depth_scale is not None, image_stats=request.image_stats)
         roots = Roots.of(request.root, request.allowed)
-        return cls(request.out, request.root, plan, roots, request.variants, frame, run)
+        return cls(request.out, request.root, plan, roots, request.variants, frame, run, ranges)
 
     def __call__(self, assignment: Assignment) -> Receipt | None:
         """Scan a shard and commit it, or only try a part of it.
@@ -76,7 +80,8 @@ class ScanJob:
         if assignment.probe is not None:
             return None
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
-        return commit(self.out, self.plan, assignment.shard, table, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return commit(self.out, self.plan, assignment.shard, table, seconds, figures_of(table, self.ranges))
 
 
 @lru_cache(maxsize=1)

@@ -10,8 +10,9 @@ import hashlib
 import io
 import json
 import posixpath
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ncdb_dask.errors import PlanError
+from ncdb_dask.store.figures import Fault, Figures, faults_of, label_counts
 from ncdb_dask.store.folder import Folder, is_temporary
 from ncdb_dask.store.plan import PLAN_FILE, PLAN_FOLDER, Plan, plan_document, plan_from, read_plan
 
@@ -43,6 +45,12 @@ class Receipt:
         Rows by status.
     seconds : float
         What the task took.
+    at : float
+        When it was written, in Unix seconds of the worker's clock; 0 in receipts of older versions.
+    figures : mapping
+        Of its rows, for those who watch the run; the manifest does without.
+    faults : tuple of Fault
+        Some of the rows that are not ``ok``.
     """
 
     plan: str
@@ -52,6 +60,9 @@ class Receipt:
     sha256: str
     counts: Mapping[str, int]
     seconds: float
+    at: float = 0.0
+    figures: Figures = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,9 @@ def require_current(folder: Folder, plan_id: str) -> None:
         raise PlanError(f"{folder.url}: another run has started over in this folder; this one gives up")
 
 
-def commit(folder: Folder, plan_id: str, shard: int, table: pa.Table, seconds: float) -> Receipt:
+def commit(
+    folder: Folder, plan_id: str, shard: int, table: pa.Table, seconds: float, figures: Figures | None = None
+) -> Receipt:
     """Write a shard's file, then its receipt.
 
     Parameters
@@ -105,6 +118,8 @@ def commit(folder: Folder, plan_id: str, shard: int, table: pa.Table, seconds: f
         Its rows; the column ``status`` is counted.
     seconds : float
         What making them took.
+    figures : mapping, optional
+        As in `Receipt`.
 
     Raises
     ------
@@ -117,9 +132,17 @@ def commit(folder: Folder, plan_id: str, shard: int, table: pa.Table, seconds: f
     pq.write_table(table, sink, compression="zstd", use_dictionary=False)
     data = sink.getvalue().to_pybytes()
     require_current(folder, plan_id)
-    counts = {str(pair["values"]): int(pair["counts"]) for pair in table["status"].value_counts().to_pylist()}
     receipt = Receipt(
-        plan_id, shard, table.num_rows, len(data), hashlib.sha256(data).hexdigest(), counts, round(seconds, 4)
+        plan_id,
+        shard,
+        table.num_rows,
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        label_counts(table["status"]),
+        round(seconds, 4),
+        round(time.time(), 3),
+        figures or {},
+        faults_of(table),
     )
     folder.write(shard_file(shard), data)
     folder.write(_receipt_file(shard), json.dumps(asdict(receipt)).encode())
@@ -137,8 +160,14 @@ def read_receipts(folder: Folder, plan: Plan) -> dict[int, Receipt]:
 
 def _read_receipt(folder: Folder, shard: int) -> Receipt | None:
     try:
-        receipt = Receipt(**json.loads(folder.read(_receipt_file(shard))))
-    except (FileNotFoundError, ValueError, TypeError):  # none yet, or not one of ours: the shard is done again
+        values = json.loads(folder.read(_receipt_file(shard)))
+        receipt = Receipt(**{**values, "faults": tuple(Fault(**fault) for fault in values.get("faults", ()))})
+    except (
+        FileNotFoundError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):  # none yet, or not one of ours: the shard is done again
         return None
     return receipt if receipt.shard == shard else None
 
@@ -166,10 +195,14 @@ def publish(folder: Folder, plan: Plan, receipts: Iterable[Receipt], summary: Ma
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": plan.entries,
         "summary": dict(summary),
-        "shards": [{"file": shard_file(receipt.shard), **asdict(receipt)} for receipt in ordered],
+        "shards": [{"file": shard_file(receipt.shard), **_witness(receipt)} for receipt in ordered],
         "plan": plan_document(plan),
     }
     folder.write(MANIFEST_FILE, json.dumps(document, indent=1).encode())
+
+
+def _witness(receipt: Receipt) -> dict[str, Any]:
+    return {name: value for name, value in asdict(receipt).items() if name not in ("figures", "faults")}
 
 
 def read_manifest(folder: Folder) -> Manifest | None:

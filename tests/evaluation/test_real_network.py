@@ -17,7 +17,7 @@ from ncdb_dask.model.spec import read_spec
 
 FP32, INT8 = 0.1127, 0.1353
 
-pytestmark = NEEDED
+pytestmark = [*NEEDED, pytest.mark.xdist_group("real network")]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from helpers.oracle import depth_statistics
 from PIL import Image
 
 from ncdb_dask.dataset.layout import DEFAULT_VARIANTS
+from ncdb_dask.sampling.quotas import GUIDE_RANGES
 from ncdb_dask.scanning import table
 from ncdb_dask.scanning.job import ScanJob
 from ncdb_dask.scanning.plan import make_plan
@@ -35,7 +36,7 @@ def scan(out: Path, *splits: str, image_stats: bool = True):
     )
     plan = make_plan(request)
     plan.write()
-    job = ScanJob.of(request, plan.plan.id, run=uuid.uuid4().hex)
+    job = ScanJob.of(request, plan.plan.id, run=uuid.uuid4().hex, ranges=GUIDE_RANGES)
     table.finish(request.out, plan.plan, map(job, plan.left))
     return table.read_table(request.out)
 

@@ -17,6 +17,7 @@ from helpers.folders import CountingFolder, InterruptedFolder
 from helpers.trees import write_frame, write_split, write_tree
 
 from ncdb_dask.errors import NcdbError, PlanError, SplitError
+from ncdb_dask.sampling.quotas import GUIDE_RANGES
 from ncdb_dask.scanning import table
 from ncdb_dask.scanning.job import ScanJob
 from ncdb_dask.scanning.plan import ScanPlan, make_plan
@@ -62,7 +63,7 @@ def opened(place: Path | Folder) -> Folder:
 
 def begin(plan: ScanPlan) -> ScanJob:
     plan.write()
-    return ScanJob.of(plan.request, plan.plan.id, run=uuid.uuid4().hex)
+    return ScanJob.of(plan.request, plan.plan.id, run=uuid.uuid4().hex, ranges=GUIDE_RANGES)
 
 
 def carry_out(plan: ScanPlan) -> Summary:
@@ -759,7 +760,7 @@ def test_a_data_set_that_goes_away_is_no_list_of_missing_images(root, out):
     assert task(plan.left[0]).counts == {"ok": 3}
     root.rename(root.with_name("elsewhere"))
     with pytest.raises(OSError, match="the data set is gone"):
-        ScanJob.of(plan.request, plan.plan.id, "another run")(plan.left[1])
+        ScanJob.of(plan.request, plan.plan.id, "another run", GUIDE_RANGES)(plan.left[1])
 
 
 def test_a_plan_that_another_run_has_overtaken_is_not_carried_out(root, out):
