@@ -66,6 +66,17 @@ def run_shards(
     run.raise_if_incomplete()
 
 
+def _located(assignment: Assignment, attempt: Callable[[Assignment], Outcome]) -> tuple[Outcome, str]:
+    """Run, and say on which worker."""
+    from distributed import get_worker
+
+    try:
+        address = str(get_worker().address)
+    except ValueError:  # another of Dask's schedulers
+        address = ""
+    return attempt(assignment), address
+
+
 @dataclass
 class _Hunt:
     """The search of one shard for items that kill their worker."""
@@ -110,8 +121,9 @@ class _Run:
                 if not self.waiting and not running:
                     self.waiting.append(self.suspects.popleft())
                 if self.waiting and len(running) <= window // 2:
+                    # Workers that died since the last wave may have left no room: one shard keeps the run going.
                     window = full_window(client)
-                    wave = self._submit(client, window - len(running))
+                    wave = self._submit(client, max(1, window - len(running)))
                     running |= wave
                     completed.update(wave)
                 future = next(completed)
@@ -120,13 +132,13 @@ class _Run:
                     continue
                 assignment = running.pop(future)
                 try:
-                    outcome = future.result()[0]
+                    outcome, worker = future.result()[0]
                 except KilledWorker:
                     self._hunt(assignment)
                 except (CancelledError, NoWorkerError) as error:
                     raise RunError(f"the cluster went away ({error!r}); {RESUMABLE}") from error
                 else:
-                    yield from self._settle(assignment, outcome)
+                    yield from self._settle(assignment, outcome, worker)
         finally:
             if running:
                 client.cancel(list(running), force=True)
@@ -135,10 +147,10 @@ class _Run:
         from dask import bag
 
         wave = [self.waiting.popleft() for _ in range(min(room, len(self.waiting)))]
-        shards = bag.from_sequence(wave, partition_size=1).map(self.attempt)
+        shards = bag.from_sequence(wave, partition_size=1).map(_located, self.attempt)
         return dict(zip(client.compute(shards.to_delayed()), wave, strict=True))
 
-    def _settle(self, assignment: Assignment, outcome: Outcome) -> Iterator[Receipt]:
+    def _settle(self, assignment: Assignment, outcome: Outcome, worker: str = "") -> Iterator[Receipt]:
         if isinstance(outcome, OSError):
             self.hopeless |= outcome.errno in HOPELESS
             self._put_aside(assignment, reason_of(outcome))
@@ -150,7 +162,9 @@ class _Run:
             self._probed(self.hunts[assignment.shard])
         else:
             self.hunts.pop(assignment.shard, None)
-            self.observer(ShardDone(outcome.shard, outcome.rows, outcome.counts))
+            self.observer(
+                ShardDone(outcome.shard, outcome.rows, outcome.counts, outcome.figures, outcome.faults, worker)
+            )
             yield outcome
 
     def _put_aside(self, assignment: Assignment, reason: str) -> None:

@@ -104,7 +104,7 @@ class _Flight(Generic[Item, Result]):
             raise RunError("the cluster was closed before all results were taken; take them before its block ends")
         if len(self.flying) <= self.size // 2:
             self.size = self.window or full_window(self.client)
-            wave = list(islice(self.waiting, self.size - len(self.flying)))
+            wave = list(islice(self.waiting, max(0, self.size - len(self.flying))))
             self.flying.extend(zip(wave, self._submit(wave), strict=True))
         return bool(self.flying)
 

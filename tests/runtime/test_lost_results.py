@@ -86,6 +86,14 @@ def test_a_cluster_that_goes_away_is_said_in_words_and_nothing_is_left_running(f
     assert len(client.cancelled) == 5  # the first wave of six, but for the one that failed
 
 
+def test_workers_that_are_lost_between_two_waves_leave_no_room_and_the_run_goes_on(monkeypatch):
+    client = PaperClient()
+    workers = iter([{"a": 1, "b": 1}, *[{"a": 1}] * len(ASSIGNMENTS)])
+    monkeypatch.setattr(client, "nthreads", lambda: next(workers))
+    many = [Assignment(shard, 4, "items", shard) for shard in range(18)]
+    assert sorted(done.shard for done in run_shards(receipt, many, client)) == list(range(18))
+
+
 def test_an_unknown_error_of_a_task_comes_through():
     with pytest.raises(ZeroDivisionError):
         list(run_shards(receipt, ASSIGNMENTS, PaperClient(ZeroDivisionError())))
