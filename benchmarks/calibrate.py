@@ -121,7 +121,7 @@ def main() -> None:
             (1, many, arguments.frames),
             (2, many, arguments.frames),
         ):
-            with ncdb_dask.local_cluster(workers) as client:
+            with ncdb_dask.open_client(workers=workers) as client:
                 time = seconds(lambda split=split, client=client: ours(client, model, root, split, work / "out"))
                 peaks = sorted(client.run(peak_megabytes).values())
             named = f"statistics, {workers} worker{'s' * (workers > 1)}"

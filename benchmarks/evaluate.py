@@ -138,7 +138,7 @@ def main() -> None:
             list(pool.map(_loop, parts))
         contenders["evaluate, this process"] = lambda: evaluate(None)
         for workers in (1, 2):
-            client = open_clusters.enter_context(ncdb_dask.local_cluster(workers))
+            client = open_clusters.enter_context(ncdb_dask.open_client(workers=workers))
             contenders[f"evaluate, {workers} worker{'s' * (workers > 1)}"] = lambda client=client: evaluate(client)
         spent: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(ROUNDS):

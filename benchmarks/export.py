@@ -55,7 +55,7 @@ def main() -> None:
         contenders: dict[str, Callable[[], None]] = {"serial loop": lambda: serial_loop(root, keys, out)}
         contenders["export, this process"] = lambda: export(None)
         for workers in (1, 2):
-            client = open_clusters.enter_context(ncdb_dask.local_cluster(workers))
+            client = open_clusters.enter_context(ncdb_dask.open_client(workers=workers))
             contenders[f"export, {workers} worker{'s' * (workers > 1)}"] = lambda client=client: export(client)
         spent: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(ROUNDS):

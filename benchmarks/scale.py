@@ -29,7 +29,7 @@ from common import DEPTHS, IMAGES, SPLIT, cores, frames, make_folders, markdown,
 from PIL import Image
 
 import ncdb_dask
-from ncdb_dask.runtime.cluster import SETTINGS
+from ncdb_dask.runtime.settings import LOCAL_SETTINGS, preloads
 
 SIZES = (10_000, 100_000, 1_000_000)
 SIDE = 8
@@ -72,7 +72,7 @@ def _sources(root: Path, number: int) -> tuple[Path, Path]:
 def cluster(folder: Path) -> Iterator[Path]:
     """Run a scheduler and the workers as processes; yield the scheduler file. Their output goes to log files."""
     file = folder / "scheduler.json"
-    with dask.config.set(SETTINGS):  # as the product's own local cluster
+    with dask.config.set({**LOCAL_SETTINGS, **preloads()}):  # as the product's own local cluster
         environment = {**os.environ, "DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(dask.config.global_config)}
     listen = ["--host", LOOPBACK, "--no-dashboard", "--scheduler-file", str(file)]
     commands = [["scheduler", *listen, "--port", "0"]]

@@ -186,7 +186,7 @@ class Bench:
     @contextmanager
     def _cluster(self, workers: int) -> Iterator[object]:
         started = time.perf_counter()
-        with ncdb_dask.local_cluster(workers) as client:
+        with ncdb_dask.open_client(workers=workers) as client:
             client.wait_for_workers(workers)
             self.times[f"cluster start, {workers}"].append(time.perf_counter() - started)
             # Every worker gets shards of one entry until all have imported what they need.

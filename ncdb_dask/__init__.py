@@ -1,9 +1,13 @@
 """Scan depth data sets, choose calibration frames, and measure what INT8 costs in metres, on Dask."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Else ONNX Runtime, as soon as it is imported, keeps a device id and a data base of events in every user's home.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from ncdb_dask.api import (
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
         verify_quantization,
     )
     from ncdb_dask.errors import NcdbError
-    from ncdb_dask.runtime.cluster import local_cluster
+    from ncdb_dask.runtime.cluster import open_client
 
 __all__ = [
     "NcdbError",
@@ -46,7 +50,7 @@ __all__ = [
     "draw_scan",
     "evaluate",
     "export",
-    "local_cluster",
+    "open_client",
     "plan_evaluation",
     "plan_export",
     "plan_quantization",
@@ -68,7 +72,7 @@ __all__ = [
     "verify_quantization",
 ]
 
-_HOMES = {"NcdbError": "ncdb_dask.errors", "local_cluster": "ncdb_dask.runtime.cluster"}
+_HOMES = {"NcdbError": "ncdb_dask.errors", "open_client": "ncdb_dask.runtime.cluster"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,141 +1,100 @@
-"""Opening a cluster: one context manager that yields a client and closes everything behind it."""
+"""Opening a cluster: one context manager that yields a client and closes behind it what it has opened."""
 
-import logging
+import getpass
+import os
 import socket
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ncdb_dask.errors import RunError
+from ncdb_dask.runtime.settings import LOOPBACK
+from ncdb_dask.runtime.specification import AddressSpec, LocalSpec, SlurmSpec, Spec, read_spec
 
 if TYPE_CHECKING:
     from distributed import Client
 
-LOOPBACK = "127.0.0.1"
-DASHBOARD_PORT = 8787  # where Dask's users look for it
-SETTINGS = {
-    # Tasks leave nothing behind in a worker, so there is nothing to spill; a worker whose memory runs away is paused,
-    # then ended, and its shard goes to another.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": 0.80,
-    "distributed.worker.memory.terminate": 0.95,
-    # Dask has glibc hand freed memory back at once, so every frame's arrays are mapped and zeroed anew (840 page faults
-    # a frame of 640 x 384, a quarter of its time). A worker may keep what the next frame needs again.
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,  # glibc's largest
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**26,
-    # A worker holds no task but the one that it runs: those that wait on a worker that dies are blamed with it.
-    "distributed.scheduler.worker-saturation": 1.0,
-    # A task whose worker died four times is suspected of killing it.
-    "distributed.scheduler.allowed-failures": 3,
-    # A worker that died comes back by its nanny. Dask looks 15 s later, and gives it up for good if it is just then on
-    # its way: on a busy machine, or while a frame is hunted that kills one worker after the other.
-    "distributed.deploy.lost-worker-timeout": "1 hour",
-    # Dask waits for ever by default when every worker is gone.
-    "distributed.scheduler.no-workers-timeout": "10 minutes",
-    "distributed.worker.preload": ["ncdb_dask.runtime.worker"],
-}
+Report = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class LocalSpec:
-    """A cluster on this machine, as `local_cluster` takes it."""
-
-    workers: int | None = None
-    memory: str | None = None
-    dashboard_port: int = DASHBOARD_PORT
-
-
-def cores() -> int:
-    """Return how many cores this process may use (affinity and control groups count)."""
-    from dask.system import CPU_COUNT
-
-    return int(CPU_COUNT)
-
-
-def read_spec(given: str) -> LocalSpec:
-    """Return the cluster that a command's ``--cluster`` names: ``local``, or a TOML file such as cluster/local.toml.
-
-    Raises
-    ------
-    RunError
-        Where it is neither, or the file holds something else.
-    """
-    if given == "local":
-        return LocalSpec()
-    try:
-        with open(given, "rb") as file:
-            values = tomllib.load(file)
-    except FileNotFoundError as error:
-        raise RunError(f"cluster {given!r}: expected 'local' or a TOML file such as cluster/local.toml") from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{given}: is no TOML file that can be read ({error})") from error
-    kinds = {"workers": int, "memory": str, "dashboard_port": int}
-    if values.pop("kind", None) != "local":
-        raise RunError(f'{given}: expected kind = "local"')
-    for name, value in values.items():
-        if name not in kinds or type(value) is not kinds[name]:
-            expected = ", ".join(f"{key} ({kind.__name__})" for key, kind in kinds.items())
-            raise RunError(f"{given}: found {name} = {value!r}; expected kind, {expected}")
-    return LocalSpec(**values)
+def silent(text: str) -> None:
+    """Report nothing."""
 
 
 @contextmanager
-def local_cluster(
-    workers: int | None = None, memory: str | None = None, dashboard_port: int = DASHBOARD_PORT
+def open_client(
+    cluster: str | Spec | None = None,
+    workers: int | None = None,
+    *,
+    scheduler_file: str | None = None,
+    insecure: bool = False,
+    report: Report = silent,
 ) -> "Iterator[Client]":
-    """Run worker processes of one thread each on this machine, listening on the loopback interface only.
+    """Open a cluster, or connect to one.
+
+    Everything listens on 127.0.0.1, or asks for a certificate (TLS).
 
     Parameters
     ----------
+    cluster : str or LocalSpec or SlurmSpec or AddressSpec, optional
+        ``local``: processes on this machine; ``slurm``: jobs of a SLURM cluster; the address of a scheduler that runs
+        already, such as ``tls://host:8786``; or a TOML file that says more, such as cluster/slurm.toml. Left out: what
+        ``ncdb.cluster`` in Dask's configuration says, else ``local``.
     workers : int, optional
-        How many; as many as the cores that this process may use if left out.
-    memory : str, optional
-        Limit of each worker, such as ``2 GiB``; the machine's memory shared evenly if left out.
-    dashboard_port : int
-        Where Dask's dashboard listens; another free port where this one is taken.
+        How many processes of one thread; what file or configuration say, or one a core, if left out.
+    scheduler_file : str, optional
+        What ``dask scheduler --scheduler-file`` has written, instead of an address.
+    insecure : bool
+        Connect to a ``tcp://`` address beyond this machine.
+    report : callable
+        Gets sentences for people: jobs that wait, and where the dashboard is.
 
     Yields
     ------
     distributed.Client
-        Connected; closed with the workers at the end.
+        Connected. At the end the workers that were opened are closed, those of a scheduler that was there are not.
 
     Raises
     ------
     RunError
-        Where the workers do not come up.
-    """
-    if workers is not None and workers < 1:
-        raise RunError(f"{workers} workers: expected at least 1")
-    import dask
-    from distributed import Client, LocalCluster
+        Where the cluster cannot be opened; the message says what to do.
 
-    with dask.config.set(SETTINGS):
-        try:
-            cluster = LocalCluster(
-                n_workers=cores() if workers is None else workers,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=memory or "auto",
-                host=LOOPBACK,
-                dashboard_address=f"{LOOPBACK}:{_free_or_any(dashboard_port)}",
-                silence_logs=logging.CRITICAL,  # the run tells of workers that died; closing ones complain
-            )
-        except (OSError, RuntimeError, ValueError) as error:
-            raise RunError(
-                f"the local cluster did not start ({error}); a script must open it under "
-                "`if __name__ == '__main__':`, and one process alone (--workers 0, or no client) always works"
-            ) from error
-        with cluster, Client(cluster) as client:
+    Examples
+    --------
+    >>> with ncdb_dask.open_client(workers=2) as client:  # doctest: +SKIP
+    ...     ncdb_dask.scan("data/ncdb", "out/scan", client=client)
+    """
+    spec = read_spec(cluster, workers, scheduler_file, insecure)
+    with _opened(spec, report) as client:
+        report(where_to_watch(client, spec))
+        yield client
+
+
+@contextmanager
+def _opened(spec: Spec, report: Report) -> "Iterator[Client]":
+    if isinstance(spec, LocalSpec):
+        from ncdb_dask.runtime.local import local_cluster
+
+        with local_cluster(spec) as client:
+            yield client
+    elif isinstance(spec, SlurmSpec):
+        from ncdb_dask.runtime.slurm import slurm_cluster
+
+        with slurm_cluster(spec, report) as client:
+            yield client
+    else:
+        from ncdb_dask.runtime.address import connected
+
+        with connected(spec, report) as client:
             yield client
 
 
-def _free_or_any(port: int) -> int:
-    with socket.socket() as probe:
-        try:
-            probe.bind((LOOPBACK, port))
-        except (OSError, OverflowError):  # another dashboard has it: 0 lets the system choose
-            return 0
-    return port
+def where_to_watch(client: "Client", spec: Spec) -> str:
+    """Say where the page of the runs is, and how to reach it from another machine."""
+    if isinstance(spec, AddressSpec):
+        return f"dashboard: {client.dashboard_link.removesuffix('/status')}/ncdb"
+    port = client.scheduler_info()["services"]["dashboard"]
+    here = f"dashboard: http://{LOOPBACK}:{port}/ncdb"
+    if isinstance(spec, LocalSpec) and "SSH_CONNECTION" not in os.environ:
+        return here
+    tunnel = f"ssh -L {port}:{LOOPBACK}:{port} {getpass.getuser()}@{socket.gethostname()}"
+    return f"{here}; from your own machine after: {tunnel}"

@@ -32,7 +32,7 @@ def main(root: str, out: str, event: str, workers: str = "0") -> None:
     if workers == "0":
         ncdb_dask.scan(root, out, shard_size=4, observer=observer)
         return
-    with ncdb_dask.local_cluster(int(workers)) as client:
+    with ncdb_dask.open_client(workers=int(workers)) as client:
         ncdb_dask.scan(root, out, shard_size=4, client=client, observer=observer)
 
 

@@ -31,7 +31,7 @@ def main(root: str, out: str, form: str, moment: str, workers: str = "0") -> Non
         export(Path(root), Path(out), form)
         return
     observer = signal_after_first_shard(signal.SIGKILL)
-    with ncdb_dask.local_cluster(int(workers)) as client:
+    with ncdb_dask.open_client(workers=int(workers)) as client:
         export(Path(root), Path(out), form, observer=observer, client=client)
 
 

@@ -41,7 +41,7 @@ def main(model: str, root: str, out: str, moment: str, workers: str = "0") -> No
         die_at_rename(moment)
         ncdb_dask.quantize(model, out, **options)
         return
-    with ncdb_dask.local_cluster(int(workers)) as client:
+    with ncdb_dask.open_client(workers=int(workers)) as client:
         ncdb_dask.quantize(model, out, client=client, observer=signal_after_first_shard(signal.SIGKILL), **options)
 
 

@@ -34,7 +34,7 @@ def main(model: str, root: str, out: str, moment: str, workers: str = "0") -> No
         die_at_rename(moment)
         ncdb_dask.activation_statistics(model, out, **options)
         return
-    with ncdb_dask.local_cluster(int(workers)) as client:
+    with ncdb_dask.open_client(workers=int(workers)) as client:
         observer = signal_after_first_shard(signal.SIGKILL)
         ncdb_dask.activation_statistics(model, out, client=client, observer=observer, **options)
 
