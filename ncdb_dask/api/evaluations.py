@@ -9,6 +9,7 @@ from ncdb_dask.api.locations import Location, several
 from ncdb_dask.dataset.layout import depth_variants
 from ncdb_dask.errors import EvaluationError
 from ncdb_dask.evaluation import table
+from ncdb_dask.evaluation.figures import CHARTS
 from ncdb_dask.evaluation.job import EvaluationJob
 from ncdb_dask.evaluation.plan import OVERVIEW_FILE, EvaluationPlan, make_plan
 from ncdb_dask.evaluation.predictor import NetworkPredictor
@@ -21,6 +22,7 @@ from ncdb_dask.model.session import check
 from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
 from ncdb_dask.runtime.fanout import RESUMABLE, run_shards
 from ncdb_dask.runtime.stream import ordered_stream
+from ncdb_dask.runtime.watched import watched
 from ncdb_dask.sampling.scanned import ScanTable
 from ncdb_dask.store.folder import open_folder, reported
 
@@ -197,12 +199,13 @@ def _run(plan: EvaluationPlan, client: "Client | None", observer: Observer) -> E
         list(ordered_stream(check, [request.predictor.reference], client))
     with reported(request.out, "write"):
         plan.write()
-    observer(RunStarted("evaluation", run.plan.shards, run.plan.entries, *run.progress()))
-    job = EvaluationJob.of(request, run.plan.id, run=uuid.uuid4().hex)
-    receipts = [*run.done.values(), *run_shards(job, run.left, client, observer)]
-    with reported(request.out, "write", RESUMABLE):
-        evaluation = table.finish(plan, receipts)
-    observer(RunFinished())
+    with watched(client, observer) as told:
+        told(RunStarted.of("evaluation", run.plan, run.done.values(), request.out.url, CHARTS))
+        job = EvaluationJob.of(request, run.plan.id, run=uuid.uuid4().hex)
+        receipts = [*run.done.values(), *run_shards(job, run.left, client, told)]
+        with reported(request.out, "write", RESUMABLE):
+            evaluation = table.finish(plan, receipts)
+        told(RunFinished())
     return evaluation
 
 

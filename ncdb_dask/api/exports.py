@@ -19,6 +19,7 @@ from ncdb_dask.model.spec import ModelSpec, find_spec, read_spec
 from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
 from ncdb_dask.runtime.fanout import RESUMABLE, run_shards
 from ncdb_dask.runtime.stream import ordered_stream
+from ncdb_dask.runtime.watched import watched
 from ncdb_dask.store.folder import LocalFolder, open_folder, reported
 
 if TYPE_CHECKING:
@@ -151,12 +152,13 @@ def run_export(plan: ExportPlan, *, client: "Client | None" = None, observer: Ob
     with reported(out, "write"):
         plan.write()
     run = plan.run
-    observer(RunStarted("export", run.plan.shards, run.plan.entries, *run.progress()))
-    job = ExportJob.of(plan.request, run.plan.id, run=uuid.uuid4().hex)
-    receipts = [*run.done.values(), *run_shards(job, run.left, client, observer)]
-    with reported(out, "write", RESUMABLE):
-        exported = finish(plan, receipts)
-    observer(RunFinished())
+    with watched(client, observer) as told:
+        told(RunStarted.of("export", run.plan, run.done.values(), out.url))
+        job = ExportJob.of(plan.request, run.plan.id, run=uuid.uuid4().hex)
+        receipts = [*run.done.values(), *run_shards(job, run.left, client, told)]
+        with reported(out, "write", RESUMABLE):
+            exported = finish(plan, receipts)
+        told(RunFinished())
     return exported
 
 

@@ -25,6 +25,7 @@ from ncdb_dask.quantization.registry import quantizer
 from ncdb_dask.quantization.result import Quantization, read_quantization
 from ncdb_dask.runtime.events import Observer, StepProgress, nobody
 from ncdb_dask.runtime.stream import ordered_stream
+from ncdb_dask.runtime.watched import watched
 from ncdb_dask.store.folder import LocalFolder, open_folder, reported
 
 if TYPE_CHECKING:
@@ -171,7 +172,11 @@ def run_quantization(
     feed = CalibrationFeed(plan.frames.frames, plan.reader, stream, skip_bad=True)
     require_all(feed.skipped, plan.skip_bad)
     log = log_path(plan.out)
-    with reported(LocalFolder(str(plan.out.parent)), "write"), work_folder(plan.out) as work:
+    with (
+        reported(LocalFolder(str(plan.out.parent)), "write"),
+        work_folder(plan.out) as work,
+        watched(client, observer, "quantization", str(plan.out)) as told,
+    ):
         earlier = written_at(log)
         material = Material(
             model=Path(plan.reference.path),
@@ -185,7 +190,7 @@ def run_quantization(
             feed=lambda: CalibrationFeed(feed.frames, plan.reader, stream),
             statistics=_measuring(plan, feed.frames, client, observer),
             export=partial(_export, plan, str(work / SPLIT_FILE), client, observer),
-            progress=lambda what, done, total: observer(StepProgress(what, done, total)),
+            progress=lambda what, done, total: told(StepProgress(what, done, total)),
             log=log,
         )
         made = plan.quantizer.quantize(material, work / plan.out.name)

@@ -9,7 +9,10 @@ from ncdb_dask.api.locations import Location, several
 from ncdb_dask.dataset.layout import depth_variants
 from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
 from ncdb_dask.runtime.fanout import RESUMABLE, run_shards
+from ncdb_dask.runtime.watched import watched
+from ncdb_dask.sampling.quotas import GUIDE_QUOTAS, GUIDE_RANGES
 from ncdb_dask.scanning import table
+from ncdb_dask.scanning.figures import charts
 from ncdb_dask.scanning.job import ScanJob
 from ncdb_dask.scanning.plan import OVERVIEW_FILE, ScanPlan, make_plan
 from ncdb_dask.scanning.request import ScanRequest
@@ -124,7 +127,7 @@ def scan(
 
     Examples
     --------
-    >>> with ncdb_dask.local_cluster(workers=2) as client:  # doctest: +SKIP
+    >>> with ncdb_dask.open_client(workers=2) as client:  # doctest: +SKIP
     ...     summary = ncdb_dask.scan("data/ncdb", "out/scan", client=client)
     """
     return run_scan(plan_scan(root, out, **options), client=client, observer=observer)
@@ -137,12 +140,13 @@ def run_scan(plan: ScanPlan, *, client: "Client | None" = None, observer: Observ
         return table.published_summary(out)
     with reported(out, "write"):
         plan.write()
-    observer(RunStarted("scan", plan.plan.shards, plan.plan.entries, *plan.progress()))
-    job = ScanJob.of(plan.request, plan.plan.id, run=uuid.uuid4().hex)
-    receipts = [*plan.done.values(), *run_shards(job, plan.left, client, observer)]
-    with reported(out, "write", RESUMABLE):
-        summary = table.finish(out, plan.plan, receipts)
-    observer(RunFinished())
+    with watched(client, observer) as told:
+        told(RunStarted.of("scan", plan.plan, plan.done.values(), out.url, charts(GUIDE_QUOTAS)))
+        job = ScanJob.of(plan.request, plan.plan.id, run=uuid.uuid4().hex, ranges=GUIDE_RANGES)
+        receipts = [*plan.done.values(), *run_shards(job, plan.left, client, told)]
+        with reported(out, "write", RESUMABLE):
+            summary = table.finish(out, plan.plan, receipts)
+        told(RunFinished())
     return summary
 
 

@@ -1,6 +1,7 @@
 """Collecting the activation statistics of a network over calibration frames."""
 
 import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from ncdb_dask.quantization.prepare import load, prepared
 from ncdb_dask.runtime.events import Observer, RunFinished, RunStarted, nobody
 from ncdb_dask.runtime.fanout import RESUMABLE, run_shards
 from ncdb_dask.runtime.stream import ordered_stream
+from ncdb_dask.runtime.watched import watched
 from ncdb_dask.store.folder import LocalFolder, reported
 
 if TYPE_CHECKING:
@@ -125,12 +127,14 @@ def collected(
         plan.write()
     left, receipts = plan.left(), list(plan.run.done.values())
     if left:
-        observer(RunStarted(NAME, len(left), sum(each.rows for each in left)))
-        job = StatisticsJob.of(collection, plan.run.plan.id)
-        receipts.extend(run_shards(job, left, client, observer))
-        with reported(out, "write"):
-            plan.tidy()
-        observer(RunFinished())
+        count = sum(each.rows for each in left)
+        with watched(client, observer) as told:
+            told(RunStarted(NAME, len(left), count, run=uuid.uuid4().hex, out=out.url))
+            job = StatisticsJob.of(collection, plan.run.plan.id)
+            receipts.extend(run_shards(job, left, client, told))
+            with reported(out, "write"):
+                plan.tidy()
+            told(RunFinished())
     with reported(out, "read"):
         rows = plan.rows(receipts)
         return added_up(observed.tensors, observed.axes, frames, rows, out.url, skip_bad=skip_bad, advice=advice)
