@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ncdb_dask.cli.options import cluster_options, json_option, opened_client
+from ncdb_dask.cli.options import COMPLETE, RunsOn, cluster_options, fresh_option, json_option, say
 
 
 @click.command()
@@ -56,7 +56,7 @@ from ncdb_dask.cli.options import cluster_options, json_option, opened_client
 @click.option("--panels", type=click.IntRange(min=0), default=0, help="Draw so many worst, median and best frames.")
 @click.option("--allow-root", multiple=True, help="Further folder in which frames may lie; may be repeated.")
 @click.option("--shard-size", type=click.IntRange(min=1), help="Frames a shard.  [default: by their number]")
-@click.option("--fresh", is_flag=True, help="Remove what an earlier evaluation left in OUT and start over.")
+@fresh_option("evaluation")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @cluster_options
 @json_option
@@ -65,8 +65,7 @@ def evaluate(
     out: str,
     panels: int,
     dry_run: bool,
-    cluster: str,
-    workers: int | None,
+    runs_on: RunsOn,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -81,16 +80,17 @@ def evaluate(
     ncdb-dask evaluate from_board/ out/int8 --root data/ncdb --split val_split.json --protocol ncdb
     """  # noqa: D301 - click reads the \b as "do not rewrap"
     from ncdb_dask import api
-    from ncdb_dask.cli.progress import shown_progress
+    from ncdb_dask.cli.running import running
 
     plan = api.plan_evaluation(model, out, **options)
     if dry_run:
         click.echo(json.dumps(plan.as_dict()) if as_json else plan.text())
         return
     if plan.finished and plan.drawn and not panels:
+        say(COMPLETE.format(out))
         found, drawn = api.run_evaluation(plan), None
     else:
-        with opened_client(cluster, workers, len(plan.left)) as client, shown_progress() as observer:
+        with running(runs_on, "evaluate", out, len(plan.left)) as (client, observer):
             found = api.run_evaluation(plan, client=client, observer=observer)
             drawn = api.draw_evaluation(plan, panels=panels, client=client)
     if as_json:

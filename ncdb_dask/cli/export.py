@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ncdb_dask.cli.options import cluster_options, json_option, opened_client
+from ncdb_dask.cli.options import COMPLETE, RunsOn, cluster_options, fresh_option, json_option, say
 from ncdb_dask.errors import NcdbError
 
 
@@ -25,7 +25,7 @@ from ncdb_dask.errors import NcdbError
 @click.option("--skip-bad", is_flag=True, help="Leave out frames that cannot be read, instead of stopping.")
 @click.option("--allow-root", multiple=True, help="Further folder in which frames may lie; may be repeated.")
 @click.option("--shard-size", type=click.IntRange(min=1), help="Frames a shard.  [default: by their number and size]")
-@click.option("--fresh", is_flag=True, help="Remove what an earlier export left in OUT and start over.")
+@fresh_option("export")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--verify", is_flag=True, help="`export --verify OUT`: read an export again and name what differs.")
 @cluster_options
@@ -35,8 +35,7 @@ def export(
     out: str | None,
     dry_run: bool,
     verify: bool,
-    cluster: str,
-    workers: int | None,
+    runs_on: RunsOn,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -51,7 +50,7 @@ def export(
     ncdb-dask export --verify out/raw
     """  # noqa: D301 - click reads the \b as "do not rewrap"
     if verify:
-        _verify(split, out, cluster, workers, as_json, options | {"dry_run": dry_run})
+        _verify(split, out, runs_on, as_json, options | {"dry_run": dry_run})
         return
     missing = [
         name
@@ -61,23 +60,22 @@ def export(
     if missing:
         raise click.UsageError(f"{missing[0]} is missing: ncdb-dask export SPLIT.json OUT --root ROOT --format NAME")
     from ncdb_dask import api
-    from ncdb_dask.cli.progress import shown_progress
+    from ncdb_dask.cli.running import running
 
     plan = api.plan_export(split, str(out), **options)
     if dry_run:
         click.echo(json.dumps(plan.as_dict()) if as_json else plan.text())
         return
     if plan.finished:
+        say(COMPLETE.format(out))
         exported = api.run_export(plan)
     else:
-        with opened_client(cluster, workers, len(plan.left)) as client, shown_progress() as observer:
+        with running(runs_on, "export", str(out), len(plan.left)) as (client, observer):
             exported = api.run_export(plan, client=client, observer=observer)
     click.echo(json.dumps(exported.as_dict()) if as_json else exported.text())
 
 
-def _verify(
-    folder: str, other: str | None, cluster: str, workers: int | None, as_json: bool, options: dict[str, Any]
-) -> None:
+def _verify(folder: str, other: str | None, runs_on: RunsOn, as_json: bool, options: dict[str, Any]) -> None:
     used = {name: options[name] for name in ("root", "model_spec", "model")}
     given = [name for name, value in options.items() if value and name not in used]
     if other is not None or given:
@@ -87,7 +85,7 @@ def _verify(
     from ncdb_dask.exporting.compare import FRAMES_A_TASK
 
     exported = api.read_export(folder)
-    with opened_client(cluster, workers, len(exported.manifest.frames) // FRAMES_A_TASK) as client:
+    with runs_on.client(len(exported.manifest.frames) // FRAMES_A_TASK) as client:
         found = api.verify_export(exported, client=client, **used)
     click.echo(json.dumps(found.as_dict()) if as_json else found.text())
     if found.differences:

@@ -2,16 +2,19 @@
 
 import signal
 import sys
+from contextlib import ExitStack
 from importlib import import_module
-from types import FrameType
 from typing import Any
 
 import click
 
 from ncdb_dask import __version__
+from ncdb_dask.cli.signals import GOES_ON, end_on_signal
 from ncdb_dask.errors import NcdbError
 
-INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells report it
+INTERRUPTED = 130  # 128 + the signal's number, as shells report it
+# In click's `meta`, which all contexts of a call share; `dask ncdb` has contexts of its own around ours.
+ARGUMENTS, ENDING = "ncdb_dask.arguments", "ncdb_dask.ending"
 # Each command lives in a module of its own, which is imported when it is called: the help must come at once.
 COMMANDS = {
     "compare": "Set evaluations beside each other, with error bars; the first is the baseline.",
@@ -21,6 +24,10 @@ COMMANDS = {
     "sample": "Choose the frames of a calibration set from a finished scan.",
     "sample-report": "Measure a calibration set that someone else made against a scan.",
     "scan": "Turn every entry of a split into one row of depth statistics.",
+    "slurm-script": "Print the script of a SLURM job that runs a command.",
+    "status": "Tell how a run gets on, from its folder alone.",
+    "stop": "Ask the driver of a run to end, and wait until it has.",
+    "submit": "Run a command unattended, and return at once.",
     "summary": "Print what a finished scan or evaluation found.",
     "synth": "Make a small valid NCDB tree from a seed.",
 }
@@ -46,22 +53,23 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments as they were given."""
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what a user can mend ends in one line, a signal in its exit code."""
-        signal.signal(signal.SIGTERM, _terminate)
+        end_on_signal(lambda: "terminated")
         try:
-            return super().invoke(ctx)
+            with ExitStack() as ctx.meta[ENDING]:
+                return super().invoke(ctx)
         except NcdbError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
-            click.echo("interrupted; what is complete stays, the same command goes on from it", err=True)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more, while Python ends, would change the exit code
+            click.echo(f"interrupted; {GOES_ON}", err=True)
             sys.exit(INTERRUPTED)
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    click.echo("terminated; what is complete stays, the same command goes on from it", err=True)
-    # An exception, so that the cluster is closed and no worker outlives the command.
-    raise SystemExit(TERMINATED)
 
 
 @click.group(
@@ -70,5 +78,11 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="ncdb-dask")
-def main() -> None:
+@click.option("--driver", metavar="RECORD", hidden=True, help="Be the driver that `submit` has written this record of.")
+@click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input does.")
+def main(driver: str | None, until_eof: bool) -> None:
     """Calibration data for INT8 depth networks: scan a data set in NCDB layout on Dask."""
+    if driver is not None:
+        from ncdb_dask.cli.running import begin_as
+
+        begin_as(driver, until_eof)

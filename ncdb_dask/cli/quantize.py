@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ncdb_dask.cli.options import cluster_options, json_option, opened_client
+from ncdb_dask.cli.options import RunsOn, cluster_options, json_option
 from ncdb_dask.errors import NcdbError
 
 
@@ -49,8 +49,7 @@ def quantize(
     out: str | None,
     dry_run: bool,
     verify: bool,
-    cluster: str,
-    workers: int | None,
+    runs_on: RunsOn,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -79,7 +78,7 @@ def quantize(
             f"{missing[0]} is missing: ncdb-dask quantize MODEL.onnx OUT.onnx --root ROOT --split SPLIT.json"
         )
     from ncdb_dask import api
-    from ncdb_dask.cli.progress import shown_progress
+    from ncdb_dask.cli.running import running
 
     given: dict[str, Any] = {
         name: value or None if name in ("wide", "keep") else value for name, value in options.items()
@@ -88,7 +87,7 @@ def quantize(
     if dry_run:
         click.echo(json.dumps(plan.as_dict()) if as_json else plan.text())
         return
-    with opened_client(cluster, workers) as client, shown_progress() as observer:
+    with running(runs_on, "quantize", str(out)) as (client, observer):
         made = api.run_quantization(plan, client=client, observer=observer)
     click.echo(json.dumps(made.as_dict()) if as_json else made.text())
 

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from ncdb_dask.cli.options import cluster_options, json_option, opened_client
+from ncdb_dask.cli.options import COMPLETE, RunsOn, cluster_options, fresh_option, json_option, say
 from ncdb_dask.errors import NcdbError
 
 
@@ -34,7 +34,7 @@ from ncdb_dask.errors import NcdbError
 @click.option(
     "--shard-size", type=click.IntRange(min=1), help="Entries a shard.  [default: 32 to 512, by their number]"
 )
-@click.option("--fresh", is_flag=True, help="Remove what an earlier scan left in OUT and start over.")
+@fresh_option("scan")
 @click.option("--update", is_flag=True, help="Scan only the entries that the splits have gained.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--picture/--no-picture", default=True, show_default=True, help="Draw OUT/_overview.png at the end.")
@@ -53,8 +53,7 @@ def scan(
     update: bool,
     dry_run: bool,
     picture: bool,
-    cluster: str,
-    workers: int | None,
+    runs_on: RunsOn,
     as_json: bool,
 ) -> None:
     """Turn every entry of a split into one row of depth statistics.
@@ -68,7 +67,7 @@ def scan(
     ncdb-dask scan data/ncdb out/scan --split train_split.json --split val_split.json
     """  # noqa: D301 - click reads the \b as "do not rewrap"
     from ncdb_dask import api
-    from ncdb_dask.cli.progress import shown_progress
+    from ncdb_dask.cli.running import running
     from ncdb_dask.cli.summary import print_summary
 
     plan = api.plan_scan(
@@ -87,9 +86,10 @@ def scan(
         click.echo(json.dumps(plan.as_dict()) if as_json else plan.text())
         return
     if plan.finished:
+        say(COMPLETE.format(out))
         summary = api.run_scan(plan)
     else:
-        with opened_client(cluster, workers, len(plan.left)) as client, shown_progress() as observer:
+        with running(runs_on, "scan", out, len(plan.left)) as (client, observer):
             summary = api.run_scan(plan, client=client, observer=observer)
     where = api.draw_scan(out) if picture and not plan.finished else None
     print_summary(summary, out, where, as_json)

@@ -178,10 +178,10 @@ def test_the_home_folder_is_understood(data, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("shard_size", "workers", "started"), [(24, 50, 1), (8, 50, 3), (8, 2, 2)])
 def test_there_are_no_more_workers_than_shards(shard_size, workers, started, data, tmp_path, monkeypatch):
-    def refuse(workers, *_):
-        raise RunError(f"asked for {workers}")
+    def refuse(spec, **_):
+        raise RunError(f"asked for {spec.workers}")
 
-    monkeypatch.setattr(cluster, "local_cluster", refuse)
+    monkeypatch.setattr(cluster, "open_client", refuse)
     result = run("scan", data, tmp_path / "scan", "--shard-size", shard_size, "--workers", workers)
     assert failure(result) == f"Error: asked for {started}"
 

@@ -90,7 +90,7 @@ def test_an_evaluation_says_what_it_found_and_again_the_same(net, out, root):
     assert (out / "_overview.png").read_bytes().startswith(b"\x89PNG")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     again = evaluate(net, out, root)
-    assert (again.exit_code, again.stderr) == (0, "")
+    assert (again.exit_code, again.stderr) == (0, f"{out} is complete already; nothing is left to do\n")
     assert again.stdout.splitlines() == [line for line in result.stdout.splitlines() if "Pictures" not in line]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
@@ -98,10 +98,10 @@ def test_an_evaluation_says_what_it_found_and_again_the_same(net, out, root):
 def test_a_finished_evaluation_opens_no_cluster_and_reads_no_frame(net, out, root, monkeypatch):
     evaluate(net, out, root)
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise RunError("opened a cluster")
 
-    monkeypatch.setattr(cluster, "local_cluster", refuse)
+    monkeypatch.setattr(cluster, "open_client", refuse)
     for picture in root.rglob("*.png"):
         picture.unlink()
     result = run("evaluate", net, out, "--root", root, "--split", "train_split.json")
@@ -416,10 +416,10 @@ def test_wrong_usage_exits_with_2(arguments):
 
 @pytest.mark.parametrize(("workers", "started"), [(50, 3), (2, 2)])
 def test_there_are_no_more_workers_than_shards(workers, started, net, out, root, monkeypatch):
-    def refuse(workers, *_):
-        raise RunError(f"asked for {workers}")
+    def refuse(spec, **_):
+        raise RunError(f"asked for {spec.workers}")
 
-    monkeypatch.setattr(cluster, "local_cluster", refuse)
+    monkeypatch.setattr(cluster, "open_client", refuse)
     result = evaluate(net, out, root, "--shard-size", 3, "--workers", workers)
     assert failure(result) == f"Error: asked for {started}"
 

@@ -60,7 +60,8 @@ def test_an_export_says_what_it_wrote_and_again_the_same(root, out):
     assert "7/7 (100 %)" in result.stderr
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     again = export(root, out)
-    assert (again.exit_code, again.stdout, again.stderr) == (0, result.stdout, "")
+    assert (again.exit_code, again.stdout) == (0, result.stdout)
+    assert again.stderr == f"{out} is complete already; nothing is left to do\n"
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
@@ -206,10 +207,10 @@ def test_what_is_no_export_is_not_verified(tmp_path):
 
 @pytest.mark.parametrize(("workers", "started"), [(50, 3), (2, 2)])
 def test_there_are_no_more_workers_than_shards(workers, started, root, out, monkeypatch):
-    def refuse(workers, *_):
-        raise RunError(f"asked for {workers}")
+    def refuse(spec, **_):
+        raise RunError(f"asked for {spec.workers}")
 
-    monkeypatch.setattr(cluster, "local_cluster", refuse)
+    monkeypatch.setattr(cluster, "open_client", refuse)
     result = export(root, out, "--shard-size", 3, "--workers", workers)
     assert failure(result) == f"Error: asked for {started}"
 

@@ -122,7 +122,7 @@ def test_several_splits_and_folders(net, out, root, tmp_path):
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(net, out, root):
     before = contents(root.parent)
-    with mock.patch.object(cluster, "local_cluster", side_effect=RunError("opened a cluster")):
+    with mock.patch.object(cluster, "open_client", side_effect=RunError("opened a cluster")):
         result = run("quantize", net, out, "--root", root, "--split", "train_split.json", "--dry-run")
         answer = run("quantize", net, out, "--root", root, "--split", "train_split.json", "--dry-run", "--json")
     assert result.exit_code == 0, result.output
