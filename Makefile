@@ -7,6 +7,11 @@ EDITABLE = --no-build-isolation --config-settings editable_mode=compat --editabl
 # What is tested where there is no Dask.
 STAGES = calibration dataset exporting model quantization sampling scanning store
 
+# Test processes: a group of tests runs in one, for what it makes once. Those of SLURM, a group of their own, mostly wait:
+# the second suite has one more.
+JOBS ?= $(shell nproc)
+PARALLEL = --dist loadgroup -n
+
 .PHONY: demo test check reference clean constraints
 
 demo: .venv/demo/.done
@@ -18,8 +23,8 @@ demo: .venv/demo/.done
 
 test: check .venv/stages/.done
 	.venv/test/bin/coverage erase
-	.venv/stages/bin/coverage run -m pytest -p no:cacheprovider -q $(STAGES:%=tests/%)
-	.venv/test/bin/coverage run -m pytest $(STAGES:%=--ignore=tests/%) $(PYTEST_ARGS)
+	.venv/stages/bin/coverage run -m pytest -p no:cacheprovider -q $(PARALLEL) $(JOBS) $(STAGES:%=tests/%)
+	.venv/test/bin/coverage run -m pytest $(PARALLEL) $$(($(JOBS) + 1)) $(STAGES:%=--ignore=tests/%) $(PYTEST_ARGS)
 	.venv/test/bin/coverage combine --quiet
 	.venv/test/bin/coverage report
 
@@ -36,13 +41,13 @@ check: .venv/test/.done
 
 .venv/test/.done: pyproject.toml constraints.txt
 	$(call environment,test)
-	.venv/test/bin/pip install $(PIP_FLAGS) $(EDITABLE) '.[dev,s3]'
+	.venv/test/bin/pip install $(PIP_FLAGS) $(EDITABLE) '.[dev,s3,slurm]'
 	touch $@
 
 # What the stages need, and no Dask: they must run without it.
 .venv/stages/.done: pyproject.toml constraints.txt Makefile
 	$(call environment,stages)
-	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow onnx onnxruntime matplotlib fsspec s3fs psutil coverage pytest pytest-timeout hypothesis
+	.venv/stages/bin/pip install $(PIP_FLAGS) numpy pandas pyarrow pillow onnx onnxruntime matplotlib fsspec s3fs psutil coverage pytest pytest-timeout pytest-xdist hypothesis
 	.venv/stages/bin/pip install $(PIP_FLAGS) --no-deps $(EDITABLE) .
 	touch $@
 
@@ -60,7 +65,7 @@ reference: .venv/test/.done
 # The newest versions that pip finds together, for a new constraints.txt; torch is left to its extra.
 constraints:
 	$(PYTHON) -m venv --clear .venv/constraints
-	.venv/constraints/bin/pip install --quiet '.[dev,s3]'
+	.venv/constraints/bin/pip install --quiet '.[dev,s3,slurm]'
 	.venv/constraints/bin/pip freeze --all --exclude ncdb-dask --exclude pip > constraints.txt
 
 clean:

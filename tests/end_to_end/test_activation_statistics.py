@@ -41,12 +41,12 @@ from ncdb_dask.calibration.ranges import METHODS
 from ncdb_dask.calibration.scheme import Scheme
 from ncdb_dask.calibration.statistics import ActivationStatistics
 from ncdb_dask.errors import CalibrationError, NcdbError, PlanError, SpecError
-from ncdb_dask.runtime import cluster
-from ncdb_dask.runtime.events import RunStarted, ShardDone, ShardSuspected
+from ncdb_dask.runtime import settings
+from ncdb_dask.runtime.events import ShardDone, ShardSuspected
 
 TESTS = Path(__file__).parents[1]
 FRAMES = 14
-WORKERS = (1, 2, 7)
+WORKERS = (2, 7)
 Key = tuple[str, str]
 Measure = Callable[..., ActivationStatistics]
 
@@ -94,7 +94,7 @@ def measure(root: Path, net: Path, out: Path) -> Measure:
 
 @pytest.fixture(scope="module", params=WORKERS, ids=lambda number: f"{number} workers")
 def workers(request: pytest.FixtureRequest) -> Iterator[Client]:
-    with ncdb_dask.local_cluster(request.param) as client:
+    with ncdb_dask.open_client(workers=request.param) as client:
         assert len(client.nthreads()) == request.param
         yield client
 
@@ -199,7 +199,7 @@ def test_a_picture_that_was_replaced_is_measured_on_a_cluster_too(measure, root,
     measure()
     picture(root, keys[3]).write_bytes(picture(root, keys[9]).read_bytes())
     events = []
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         found = measure(client=client, observer=events.append)
     assert events[0].rows == 1
     assert_undisturbed(found, measure, out)
@@ -243,7 +243,7 @@ def test_a_process_killed_while_workers_work(measure, net, root, out):
 
 
 def test_a_worker_that_dies_once(measure, out, tmp_path):
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         client.register_plugin(Deadly(die_at_frame, once, tmp_path / "died", "b/0000000003"))
         found = measure(client=client)
     assert (tmp_path / "died").exists()
@@ -252,9 +252,9 @@ def test_a_worker_that_dies_once(measure, out, tmp_path):
 
 def test_a_frame_that_kills_its_workers_is_refused_or_left_out_and_reported(measure, keys, out, monkeypatch):
     # Two deaths make a suspect here, to keep the test short; the product waits for four.
-    monkeypatch.setitem(cluster.SETTINGS, "distributed.scheduler.allowed-failures", 1)
+    monkeypatch.setitem(settings.LOCAL_SETTINGS, "distributed.scheduler.allowed-failures", 1)
     events = []
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         client.register_plugin(Deadly(die_at_frame, always, "b/0000000003"))
         with pytest.raises(CalibrationError, match=r"1 of 14 \(0000000003 of synced_data/b: crashed \(.*killed its wo"):
             measure(client=client, observer=events.append)
@@ -301,7 +301,7 @@ def test_a_death_at_any_write(death, measure, out, keys):
 
 
 def test_a_full_disk_on_a_cluster_is_one_error_and_can_be_continued(measure, out):
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         client.run(fill_disk)
         with pytest.raises(
             NcdbError, match=r"No space left on device.*; what is complete stays, the same command"
@@ -379,7 +379,7 @@ def test_nan_and_infinity_are_named_by_tensor_and_frame(measure, root, keys, tmp
         paint(root, key, 200)
     paint(root, keys[4], 0)
     fragile = write_fragile(tmp_path / "fragile.onnx")
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         found = measure(model=fragile, client=client)
     assert [(one.tensor, one.dataset_root, one.stem, one.nan, one.infinite) for one in found.not_finite] == [
         ("root", *keys[4], 192, 0),
@@ -637,4 +637,4 @@ def test_events_tell_how_much_there_is_to_do(measure, keys):
     events = []
     measure(keys[:5], observer=events.append)
     assert [type(event).__name__ for event in events] == ["RunStarted", *["ShardDone"] * 3, "RunFinished"]
-    assert events[0] == RunStarted("activation statistics", 3, 5)
+    assert (events[0].what, events[0].shards, events[0].rows) == ("activation statistics", 3, 5)

@@ -106,7 +106,7 @@ def evaluate(root: Path, net: Path, out: Path) -> Evaluate:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Client]:
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         yield client
 
 
@@ -239,7 +239,7 @@ def test_any_shards_and_any_workers_give_the_same_bits(evaluate, out, tmp_path, 
     for size in (1, 4):
         evaluate(into=tmp_path / f"two-{size}", shard_size=size, client=cluster)
         same(out, tmp_path / f"two-{size}")
-    with ncdb_dask.local_cluster(1) as client:
+    with ncdb_dask.open_client(workers=1) as client:
         evaluate(into=tmp_path / "one", client=client, threads=2)
     same(out, tmp_path / "one")
 
@@ -310,7 +310,7 @@ def test_a_process_killed_while_workers_work(evaluate, net, root, out):
 
 
 def test_a_worker_that_dies_once(evaluate, out, tmp_path):
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         client.register_plugin(Deadly(die_at_evaluated_frame, once, tmp_path / "died", "b/0000000003"))
         evaluate(client=client, save_predictions="npy")
     assert (tmp_path / "died").exists()
@@ -319,7 +319,7 @@ def test_a_worker_that_dies_once(evaluate, out, tmp_path):
 
 def test_a_frame_that_kills_every_worker_is_a_row(evaluate, out, tmp_path, keys, sound):
     events = []
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         client.register_plugin(Deadly(die_at_evaluated_frame, always, "b/0000000003"))
         found = evaluate(client=client, observer=events.append)
     assert any(isinstance(event, ShardSuspected) for event in events)

@@ -12,6 +12,7 @@ from helpers.trees import write_tree
 
 import ncdb_dask
 from ncdb_dask.errors import ExportError
+from ncdb_dask.runtime import settings
 from ncdb_dask.runtime.events import ShardDone, ShardSuspected
 
 TESTS = Path(__file__).parents[1]
@@ -86,7 +87,7 @@ def test_a_cluster_gives_the_same_bytes_as_this_process(root, out):
     for form in FORMS:
         made[form] = undisturbed(root, out, form)
         (out.with_name("undisturbed")).rename(out.with_name(f"here-{form}"))
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         for form in FORMS:
             export(root, out, form, client=client, shard_size=2)
             assert handed_over(out) == made[form]
@@ -98,7 +99,7 @@ def test_a_cluster_gives_the_same_bytes_as_this_process(root, out):
 @pytest.mark.parametrize("form", ["images", "hailo"])
 def test_a_worker_that_dies_once(form, root, out, tmp_path):
     whole = undisturbed(root, out, form)
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         client.register_plugin(Deadly(die_at_payload, once, tmp_path / "died", "b/image_a6/0000000003"))
         export(root, out, form, client=client)
     assert (tmp_path / "died").exists()
@@ -106,9 +107,11 @@ def test_a_worker_that_dies_once(form, root, out, tmp_path):
     assert_sound(out)
 
 
-def test_a_frame_that_kills_every_worker_is_named_and_may_be_left_out(root, out):
+def test_a_frame_that_kills_every_worker_is_named_and_may_be_left_out(root, out, monkeypatch):
+    # Two deaths make a suspect here, to keep the test short; the product waits for four.
+    monkeypatch.setitem(settings.LOCAL_SETTINGS, "distributed.scheduler.allowed-failures", 1)
     events = []
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         client.register_plugin(Deadly(die_at_payload, always, "b/image_a6/0000000003"))
         with pytest.raises(
             ExportError, match=r"1 of 12 frames cannot be exported: 1 crashed \(decoding this frame kil"

@@ -20,7 +20,7 @@ import ncdb_dask
 from ncdb_dask.api.feeds import calibration_feed
 from ncdb_dask.calibration.adapters import named, onnxruntime_reader
 from ncdb_dask.errors import CalibrationError, RunError
-from ncdb_dask.runtime import cluster
+from ncdb_dask.runtime import settings
 
 FRAMES = 20
 FRAME_BYTES = 3 * 8 * 6 * 4
@@ -29,7 +29,7 @@ BAD = "synced_data/b/image_a6/0000000001.png"  # the fourth frame
 
 @pytest.fixture(scope="module")
 def workers():
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         yield client
 
 
@@ -158,7 +158,7 @@ def test_frames_that_cannot_be_read(workers, root, expected):
 
 
 def test_a_worker_that_is_killed_in_mid_stream_costs_nothing(root, expected, tmp_path):
-    with ncdb_dask.local_cluster(2) as client:
+    with ncdb_dask.open_client(workers=2) as client:
         client.register_plugin(deadly(once, tmp_path / "died", "b/image_a6/0000000004"))
         assert_equal(feed_of(root, client, budget_bytes=6 * FRAME_BYTES), expected)
         assert (tmp_path / "died").exists()
@@ -166,7 +166,7 @@ def test_a_worker_that_is_killed_in_mid_stream_costs_nothing(root, expected, tmp
 
 
 def test_tensors_that_are_lost_with_their_worker_are_made_again(root, expected):
-    with ncdb_dask.local_cluster(1) as client:  # it holds all of them
+    with ncdb_dask.open_client(workers=1) as client:  # it holds all of them
         iterator = iter(feed_of(root, client, budget_bytes=8 * FRAME_BYTES))
         found = [next(iterator)]
         wait([Future(key, client=client) for key in under_way(client)])
@@ -176,13 +176,12 @@ def test_tensors_that_are_lost_with_their_worker_are_made_again(root, expected):
         assert killed not in client.run(os.getpid).values()
 
 
-@pytest.mark.parametrize("skip_bad", [False, True])
-def test_a_frame_that_kills_its_workers_is_named(skip_bad, root, monkeypatch):
+def test_a_frame_that_kills_its_workers_is_named_and_never_skipped(root, monkeypatch):
     # Two deaths make a suspect here, to keep the test short; the product waits for four.
-    monkeypatch.setitem(cluster.SETTINGS, "distributed.scheduler.allowed-failures", 1)
-    with ncdb_dask.local_cluster(2) as client:
+    monkeypatch.setitem(settings.LOCAL_SETTINGS, "distributed.scheduler.allowed-failures", 1)
+    with ncdb_dask.open_client(workers=2) as client:
         client.register_plugin(deadly(always, "b/image_a6/0000000004"))
-        feed = feed_of(root, client, skip_bad=skip_bad)
+        feed = feed_of(root, client, skip_bad=True)
         with pytest.raises(RunError, match=r"^0000000004 of synced_data/b kills its worker every time"):
             list(feed)
 

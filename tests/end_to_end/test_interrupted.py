@@ -17,7 +17,7 @@ import ncdb_dask
 from ncdb_dask.errors import NcdbError, PlanError, StorageError
 
 TESTS = Path(__file__).parents[1]
-SHARDS = 200
+SHARDS = 80
 COMMAND = [sys.executable, "-m", "ncdb_dask.cli"]
 
 
@@ -102,7 +102,10 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize(("terminal", "signum", "code"), [(True, signal.SIGINT, 130), (False, signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("terminal", "signum", "code"),
+    [(True, signal.SIGINT, 130), (False, signal.SIGTERM, 143), (False, signal.SIGHUP, 129)],
+)
 def test_a_signal_ends_the_command_cleanly(terminal, signum, code, tmp_path):
     write_tree(tmp_path / "data", SHARDS)
     out = tmp_path / "scan"

@@ -51,7 +51,7 @@ def test_the_table_equals_that_of_a_local_scan(options, bucket, expected):
 
 def test_workers_get_the_options_from_the_driver(options, bucket, expected):
     out = f"{bucket}/by-workers"
-    with ncdb_dask.local_cluster(1) as client:
+    with ncdb_dask.open_client(workers=1) as client:
         ncdb_dask.scan(f"{bucket}/ncdb", out, shard_size=8, storage_options=options, client=client)
     pd.testing.assert_frame_equal(ncdb_dask.read_scan(out, storage_options=options), expected)
 
@@ -158,7 +158,7 @@ def test_a_set_is_chosen_and_handed_over_from_the_bucket(options, bucket, data, 
     assert "again.png" in open_folder(f"{bucket}/sets", options).list().sizes
     (tmp_path / "model.toml").write_text("[input]\nwidth = 8\nheight = 6\n")
     made = {"format": "npy", "model_spec": tmp_path / "model.toml"}
-    with ncdb_dask.local_cluster(1) as client:
+    with ncdb_dask.open_client(workers=1) as client:
         remote = {"root": f"{bucket}/ncdb", "storage_options": options, "client": client}
         exported = ncdb_dask.export(split, tmp_path / "remote", **made, **remote)
         assert not ncdb_dask.verify_export(tmp_path / "remote", storage_options=options, client=client).differences
