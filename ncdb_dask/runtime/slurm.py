@@ -140,7 +140,9 @@ def job_options(spec: SlurmSpec, name: str, per_job: int, logs: Path) -> dict[st
 
 def _python(ours: str | None, theirs: str | None) -> str:
     """Return the interpreter; theirs may be several words, such as that of a container."""
-    return shlex.quote(ours) if ours else theirs or shlex.quote(sys.executable)
+    if theirs and not ours:
+        return theirs
+    return f"{shlex.quote(ours or sys.executable)} -P"  # as in `invocation.py`
 
 
 def _lifetime(spec: SlurmSpec) -> list[str]:

@@ -110,3 +110,11 @@ def tls_options(files: dict[str, str]) -> tuple[str, ...]:
     """Return the certificates as options of ``dask scheduler`` and ``dask worker``."""
     names = {"ca_file": "--tls-ca-file", "cert_file": "--tls-cert", "key_file": "--tls-key"}
     return tuple(word for name, option in names.items() for word in (option, files[name]))
+
+
+def distribution(folder: Path, name: str, version: str) -> str:
+    """Write what makes Python find a package in another version; return the value of PYTHONPATH."""
+    about = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return str(folder)

@@ -7,11 +7,10 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import dask
 import pytest
-from helpers.clusters import certificates, scheduler, tls_options, worker
+from helpers.clusters import certificates, distribution, scheduler, tls_options, worker
 from helpers.terminals import CTRL_C, Terminal
 from helpers.watching import until
 
@@ -200,14 +199,6 @@ def test_a_scheduler_without_workers(bare, monkeypatch):
 def test_a_worker_that_comes_late_is_waited_for(bare, tmp_path):
     with worker(bare, tmp_path), ncdb_dask.open_client(bare) as client:
         assert list(client.nthreads().values()) == [1]
-
-
-def distribution(folder: Path, name: str, version: str) -> str:
-    """Write what makes Python find a package in another version; return the value of PYTHONPATH."""
-    about = folder / f"{name.replace('-', '_')}-{version}.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    return str(folder)
 
 
 def test_the_package_is_missing_on_a_worker(bare, tmp_path):

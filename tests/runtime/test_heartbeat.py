@@ -1,5 +1,6 @@
 """A driver's sign of life: it ends as the driver does, hears a request, and never costs the run."""
 
+import errno
 import os
 import signal
 import threading
@@ -96,6 +97,8 @@ def test_the_record_follows_the_driver(place, driver):
         (ZeroDivisionError("by zero"), FAILED, "ZeroDivisionError: by zero"),
         (KeyboardInterrupt(), STOPPED, "interrupted"),
         (SystemExit(143), STOPPED, "terminated"),
+        (SystemExit(129), STOPPED, "the terminal was closed"),
+        (OSError(errno.EIO, "Input/output error"), STOPPED, "the terminal was closed"),
         (SystemExit(3), FAILED, "exit code 3"),
         (SystemExit("no module"), FAILED, "exit code no module"),
     ],

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import dask
 import pytest
+from helpers.clusters import distribution
 from helpers.fake_slurm import REFUSALS, UNCLEAR, WORKERLESS, Answer, write_fake_slurm
 from helpers.slurm_here import cancel, jobs, write_slurm_here
 from helpers.watching import until
@@ -158,6 +159,14 @@ def test_a_node_that_kills_jobs_does_not_end_a_run_whose_other_jobs_wait(here, s
     thread.join()
     assert len([text for text in told if text.startswith("a job ended before its worker came up")]) >= 3
     assert capfd.readouterr().err == ""
+
+
+def test_other_versions_in_the_jobs_are_refused_and_the_jobs_cancelled(here, spec, tmp_path, capfd):
+    other = f"export PYTHONPATH={distribution(tmp_path, 'ncdb-dask', '9.9')}"
+    assert refused(spec(1, prologue=(other,))).startswith("not the same on both sides: ncdb-dask 9.9 on worker tls://")
+    until(lambda: not jobs(here))
+    assert_nothing_left(tmp_path / "shared")
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def failing_once(real: Callable[..., object]) -> Callable[..., object]:
@@ -343,7 +352,7 @@ export DASK_DISTRIBUTED__WORKER__PRELOAD='['"'"'ncdb_dask.runtime.worker'"'"']'
 export MALLOC_MMAP_THRESHOLD_=33554432
 export MALLOC_TRIM_THRESHOLD_=67108864
 module load python
-'/opt/my python' -m distributed.cli.dask_worker tls://192.0.2.1:8786 --name ncdb-1-0 --nthreads 1 \
+'/opt/my python' -P -m distributed.cli.dask_worker tls://192.0.2.1:8786 --name ncdb-1-0 --nthreads 1 \
 --memory-limit 3.00GiB --nworkers 2 --nanny --death-timeout 60 --dashboard-address 127.0.0.1:0 --lifetime 6800s \
 --lifetime-stagger 340s --interface ib0 --protocol tls:// --tls-ca-file TLS/certificate.pem \
 --tls-cert TLS/certificate.pem --tls-key TLS/key.pem
@@ -383,7 +392,7 @@ def test_a_job_asks_for_more_memory_than_its_workers_may_use(tmp_path):
     made = script(SlurmSpec(workers_per_job=2, memory="2 GiB"), tmp_path)
     assert "#SBATCH --mem=4711M\n" in made  # 2 * 2048 * 1.15
     assert "--memory-limit 2.00GiB " in made
-    assert f"\n{sys.executable} -m distributed.cli.dask_worker" in made
+    assert f"\n{sys.executable} -P -m distributed.cli.dask_worker" in made
 
 
 def test_no_margin_lets_slurm_end_the_workers(tmp_path):
@@ -411,7 +420,7 @@ def test_dasks_configuration_of_jobs_holds_where_nothing_is_said(tmp_path):
     assert made.rindex("--dashboard-address 127.0.0.1:0") > made.rindex("--dashboard-address :8787")  # the last counts
     assert "\napptainer exec image.sif python -m" in made
     assert "#SBATCH -p ours\n" in ours
-    assert "\n/ours/python -m" in ours
+    assert "\n/ours/python -P -m" in ours
 
 
 def test_a_wall_time_within_the_margin(fake, spec):
