@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from ncdb_dask.scanning.stats import HIST_BINS
+from ncdb_dask.store.figures import label_counts
 
 COLUMNS = (
     "status",
@@ -115,8 +116,7 @@ def summarize(tables: Iterable[pa.Table], duplicates: int) -> Summary:
     for table in tables:
         ok = table.filter(compute.equal(table["status"], "ok"))
         for name, counter in counters.items():
-            pairs = _pairs((table if name == "status" else ok)[name])
-            counter.update({pair["values"]: pair["counts"] for pair in pairs})
+            counter.update(label_counts((table if name == "status" else ok)[name]))
         for status, detail in zip(table["status"].to_pylist(), table["detail"].to_pylist(), strict=True):
             if detail is not None:
                 examples.setdefault(status, detail)
@@ -150,11 +150,6 @@ def pooled_histogram(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int
     """Add up the depth histograms of all frames, shape (HIST_BINS,)."""
     flat: np.ndarray[Any, np.dtype[np.int32]] = column.drop_null().combine_chunks().flatten().to_numpy()
     return np.asarray(flat.reshape(-1, HIST_BINS).sum(axis=0, dtype=np.int64))
-
-
-def _pairs(column: pa.ChunkedArray) -> list[dict[str, Any]]:
-    pairs: list[dict[str, Any]] = column.drop_null().value_counts().to_pylist()
-    return pairs
 
 
 def _shares(counts: Mapping[str, int]) -> str:

@@ -59,7 +59,7 @@ def test_what_a_site_refuses_is_left_out():
 
 
 def test_what_is_skipped_is_an_option_and_not_a_part_of_a_path():
-    here = {"cwd": "/work/--mem/-n", "log": "/out/--time"}
+    here = {"cwd": "/data/--mem/-n", "log": "/out/--time"}
     everything = directives(driver_script(SlurmSpec(), **here))
     left = directives(driver_script(SlurmSpec(skip=("-n", "--mem", "--time=1", "--job-name")), **here))
     assert set(everything) - set(left) == {"--mem=4096M", "--time=1-00:00:00"}
