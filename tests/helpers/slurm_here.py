@@ -5,6 +5,7 @@ lines that every job begins with, and ``down`` makes squeue fail.
 This file is run by the commands, too, so it needs nothing but Python.
 """
 
+import fcntl
 import os
 import re
 import signal
@@ -49,10 +50,14 @@ def _read(path: Path, otherwise: str) -> str:
     return path.read_text() if path.exists() else otherwise
 
 
+LIMIT = (
+    "sbatch: error: QOSMaxSubmitJobPerUserLimit\n"
+    "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy "
+    "(job submit limit, user's size and/or time limits)"
+)
+
+
 def sbatch(folder: Path, script: str) -> str:
-    if len(jobs(folder)) >= int(_read(folder / "limit", "1000")):
-        policy = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
-        sys.exit(f"sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: {policy}")
     text = Path(script).read_text()
     options = dict(re.findall(r"^#SBATCH (-[Jeo]) (.+)$", text, re.MULTILINE))
     # Written by the job itself, so that there is none without, whenever sbatch is killed.
@@ -61,9 +66,14 @@ def sbatch(folder: Path, script: str) -> str:
         f'exec >"{options["-o"]}" 2>"{options["-e"]}"'.replace("%J", "$$"),
         _read(folder / "prologue", ""),
     ]
-    job = subprocess.Popen(["bash", "-c", "\n".join([*begins, text])], process_group=0, stdin=-3, stdout=-3, stderr=-3)
-    while not (folder / f"{job.pid}.job").exists() and job.poll() is None:
-        time.sleep(0.005)
+    command = ["bash", "-c", "\n".join([*begins, text])]
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # or two that submit at once would both be within the limit
+        if len(jobs(folder)) >= int(_read(folder / "limit", "1000")):
+            sys.exit(LIMIT)
+        job = subprocess.Popen(command, process_group=0, stdin=-3, stdout=-3, stderr=-3)
+        while not (folder / f"{job.pid}.job").exists() and job.poll() is None:
+            time.sleep(0.005)
     return f"Submitted batch job {job.pid}\n"
 
 
