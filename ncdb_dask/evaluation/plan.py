@@ -17,9 +17,9 @@ from ncdb_dask.evaluation.predictor import FilePredictor
 from ncdb_dask.evaluation.request import EvaluationRequest
 from ncdb_dask.exporting.names import file_names
 from ncdb_dask.store.folder import Folder
+from ncdb_dask.store.manifest import read_manifest
 from ncdb_dask.store.plan import Assignment, default_shard_size, read_items, read_plan
 from ncdb_dask.store.run import Kind, PlannedRun, continued_run, held_plan, new_run
-from ncdb_dask.store.shards import read_manifest
 
 OVERVIEW_FILE = "_overview.png"
 PREDICTIONS, PANELS = "_predictions", "_panels"

@@ -11,7 +11,8 @@ from ncdb_dask.evaluation.schema import SCHEMA, SCHEMA_VERSION
 from ncdb_dask.evaluation.summary import Evaluation, summarize
 from ncdb_dask.store import published as runs
 from ncdb_dask.store.folder import Folder, LocalFolder
-from ncdb_dask.store.shards import Manifest, Receipt, publish, read_shards
+from ncdb_dask.store.manifest import Manifest, publish
+from ncdb_dask.store.shards import Receipt, read_shards
 
 if TYPE_CHECKING:
     import pandas as pd

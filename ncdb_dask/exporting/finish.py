@@ -19,7 +19,8 @@ from ncdb_dask.exporting.plan import PARTS, ExportPlan, part_file
 from ncdb_dask.exporting.request import ExportRequest
 from ncdb_dask.exporting.tars import write_tar
 from ncdb_dask.store.folder import Folder, LocalFolder
-from ncdb_dask.store.shards import Receipt, publish, read_shards, witnessed
+from ncdb_dask.store.manifest import publish
+from ncdb_dask.store.shards import Receipt, read_shards, witnessed
 
 Row = Mapping[str, Any]
 # Of the rows of the run, what the manifest tells of a frame, and of one that was left out.

@@ -17,10 +17,11 @@ from ncdb_dask.exporting.manifest import LIST_FILES, MANIFEST_FILE, read_manifes
 from ncdb_dask.exporting.names import file_names
 from ncdb_dask.exporting.request import ExportRequest, require_short
 from ncdb_dask.store.folder import Folder, LocalFolder, is_temporary
+from ncdb_dask.store.manifest import MANIFEST_FILE as RUN_MANIFEST_FILE
+from ncdb_dask.store.manifest import clear
 from ncdb_dask.store.plan import Assignment, default_shard_size, read_items, read_plan
 from ncdb_dask.store.run import Kind, PlannedRun, continued_run, held_plan, new_run
-from ncdb_dask.store.shards import MANIFEST_FILE as RUN_MANIFEST_FILE
-from ncdb_dask.store.shards import Receipt, clear, read_shards
+from ncdb_dask.store.shards import Receipt, read_shards
 
 EXPORT = Kind("export", article="an", inputs="split")
 # The run's own files: its plan, its receipts, and the table of what was made.

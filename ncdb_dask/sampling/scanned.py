@@ -14,7 +14,8 @@ from ncdb_dask.scanning import table
 from ncdb_dask.scanning.stats import HIST_BINS
 from ncdb_dask.scanning.summary import pooled_histogram
 from ncdb_dask.store.folder import Folder, open_folder
-from ncdb_dask.store.shards import Manifest, read_shards
+from ncdb_dask.store.manifest import Manifest
+from ncdb_dask.store.shards import read_shards
 
 if TYPE_CHECKING:
     import pandas as pd

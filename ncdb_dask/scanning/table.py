@@ -11,8 +11,9 @@ from ncdb_dask.scanning.schema import SCHEMA, SCHEMA_VERSION
 from ncdb_dask.scanning.summary import COLUMNS, Summary, summarize
 from ncdb_dask.store import published as runs
 from ncdb_dask.store.folder import Folder
+from ncdb_dask.store.manifest import Manifest, publish
 from ncdb_dask.store.plan import Plan
-from ncdb_dask.store.shards import Manifest, Receipt, publish, read_shards
+from ncdb_dask.store.shards import Receipt, read_shards
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,9 @@ from typing import Any
 from ncdb_dask.errors import PlanError
 from ncdb_dask.store.figures import Fault
 from ncdb_dask.store.folder import Folder, LocalFolder
+from ncdb_dask.store.manifest import MANIFEST_FILE
 from ncdb_dask.store.plan import Plan, read_plan
-from ncdb_dask.store.shards import MANIFEST_FILE, RECEIPT_FOLDER
+from ncdb_dask.store.shards import RECEIPT_FOLDER
 
 LATEST_FAULTS = 5
 # Five minutes smooth what several workers do; where a single shard takes longer, the window spans three of them, or the

@@ -2,9 +2,10 @@
 
 from ncdb_dask.errors import PlanError
 from ncdb_dask.store.folder import Folder
+from ncdb_dask.store.manifest import Manifest, read_manifest
 from ncdb_dask.store.plan import read_plan
 from ncdb_dask.store.run import Kind
-from ncdb_dask.store.shards import Manifest, read_manifest, read_receipts, witnessed
+from ncdb_dask.store.shards import read_receipts, witnessed
 
 
 def published(out: Folder, kind: Kind, schema: int) -> Manifest:

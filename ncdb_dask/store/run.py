@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from ncdb_dask.errors import PlanError
 from ncdb_dask.store.folder import Folder, LocalFolder
+from ncdb_dask.store.manifest import MANIFEST_FILE, clear, read_manifest
 from ncdb_dask.store.plan import Assignment, Plan, cut_parts, default_shard_size, read_plan, write_parts, write_plan
-from ncdb_dask.store.shards import MANIFEST_FILE, Receipt, clear, read_manifest, read_receipts, witnessed
+from ncdb_dask.store.shards import Receipt, read_receipts, witnessed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""Shards: written atomically, witnessed by a receipt, published by a manifest that comes last.
+"""Shards: written atomically, and witnessed by a receipt.
 
 Tasks run at least once; the published table holds each item exactly once. A shard's name is fixed by the plan, its
 file appears whole or not at all, and its receipt is written after it, so a run that died anywhere goes on from the
-receipts. Readers go by the manifest.
+receipts.
 """
 
 import errno
@@ -13,8 +13,7 @@ import posixpath
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,11 +21,9 @@ import pyarrow.parquet as pq
 from ncdb_dask.errors import PlanError
 from ncdb_dask.store.figures import Fault, Figures, faults_of, label_counts
 from ncdb_dask.store.folder import Folder, is_temporary
-from ncdb_dask.store.plan import PLAN_FILE, PLAN_FOLDER, Plan, plan_document, plan_from, read_plan
+from ncdb_dask.store.plan import PLAN_FILE, PLAN_FOLDER, Plan, read_plan
 
-MANIFEST_FILE = "_manifest.json"
 RECEIPT_FOLDER = f"{PLAN_FOLDER}/receipts"
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +60,6 @@ class Receipt:
     at: float = 0.0
     figures: Figures = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The published table: what a reader needs to know, and where it came from."""
-
-    plan: Plan
-    receipts: tuple[Receipt, ...]
-    finished: str
-    summary: Mapping[str, Any]
 
 
 def shard_file(shard: int) -> str:
@@ -162,13 +149,8 @@ def _read_receipt(folder: Folder, shard: int) -> Receipt | None:
     try:
         values = json.loads(folder.read(_receipt_file(shard)))
         receipt = Receipt(**{**values, "faults": tuple(Fault(**fault) for fault in values.get("faults", ()))})
-    except (
-        FileNotFoundError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ):  # none yet, or not one of ours: the shard is done again
-        return None
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+        return None  # none yet, or not one of ours: the shard is done again
     return receipt if receipt.shard == shard else None
 
 
@@ -176,65 +158,6 @@ def witnessed(folder: Folder, receipts: Iterable[Receipt]) -> dict[int, Receipt]
     """Return the receipts whose files are there with their full size, by shard."""
     sizes = folder.list(sizes=True).sizes
     return {receipt.shard: receipt for receipt in receipts if sizes.get(shard_file(receipt.shard)) == receipt.bytes}
-
-
-def publish(folder: Folder, plan: Plan, receipts: Iterable[Receipt], summary: Mapping[str, Any]) -> None:
-    """Clear away what crashed attempts left, then write the manifest.
-
-    Raises
-    ------
-    PlanError
-        Where the receipts do not cover the plan.
-    """
-    ordered = tuple(sorted(receipts, key=lambda receipt: receipt.shard))
-    if [receipt.shard for receipt in ordered] != list(range(plan.shards)):
-        raise PlanError(f"{folder.url}: {len(ordered)} of {plan.shards} shards are done; run the command again")
-    remove_strays(folder, {shard_file(receipt.shard) for receipt in ordered})
-    document = {
-        "format": FORMAT,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rows": plan.entries,
-        "summary": dict(summary),
-        "shards": [{"file": shard_file(receipt.shard), **_witness(receipt)} for receipt in ordered],
-        "plan": plan_document(plan),
-    }
-    folder.write(MANIFEST_FILE, json.dumps(document, indent=1).encode())
-
-
-def _witness(receipt: Receipt) -> dict[str, Any]:
-    return {name: value for name, value in asdict(receipt).items() if name not in ("figures", "faults")}
-
-
-def read_manifest(folder: Folder) -> Manifest | None:
-    """Return the manifest of the folder's own plan, or None where the run is unfinished.
-
-    Raises
-    ------
-    PlanError
-        Where the file is damaged or of another format.
-    """
-    plan = read_plan(folder)
-    try:
-        data = folder.read(MANIFEST_FILE)
-    except FileNotFoundError:
-        return None
-    try:
-        manifest = _manifest_from(json.loads(data))
-    except (ValueError, KeyError, TypeError) as error:
-        raise PlanError(
-            f"{folder.url}/{MANIFEST_FILE} is damaged or of another version of ncdb_dask ({error!r}); "
-            "remove it and run the same command again"
-        ) from error
-    # A plan that has grown since leaves its manifest behind.
-    return manifest if plan is not None and manifest.plan == plan else None
-
-
-def _manifest_from(document: Any) -> Manifest:
-    if not isinstance(document, dict) or document["format"] != FORMAT:
-        raise ValueError(f"expected an object of format {FORMAT}")
-    shards = [{name: value for name, value in shard.items() if name != "file"} for shard in document["shards"]]
-    receipts = tuple(Receipt(**shard) for shard in shards)
-    return Manifest(plan_from(document["plan"]), receipts, document["finished"], document["summary"])
 
 
 def read_shards(
@@ -297,23 +220,3 @@ def remove_strays(folder: Folder, keep: Iterable[str] = ()) -> None:
             stray = name.startswith("shard-") and name.endswith(".parquet") and name not in kept
             if stray or is_temporary(name):
                 folder.remove(f"{place}/{name}" if place else name)
-
-
-def clear(folder: Folder, beside: Iterable[str] = ()) -> None:
-    """Remove a run's own files, and nothing else, so that another can begin in its folder.
-
-    The plan goes last: a removal that is interrupted leaves a run that can be continued or cleared again. What lies
-    beside the shards goes after their receipts, so that none of them speaks for files that are gone.
-
-    Parameters
-    ----------
-    folder : Folder
-        The run's output.
-    beside : iterable of str
-        Folders of files that shards have made besides their rows.
-    """
-    folder.remove(MANIFEST_FILE)
-    remove_strays(folder)
-    for place in (RECEIPT_FOLDER, *beside, PLAN_FOLDER):
-        for name in sorted(folder.list(place).sizes, key=lambda name: f"{place}/{name}" == PLAN_FILE):
-            folder.remove(f"{place}/{name}")

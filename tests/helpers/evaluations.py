@@ -11,8 +11,9 @@ from ncdb_dask.evaluation.metrics import METRICS, measure_with_ranges
 from ncdb_dask.evaluation.protocol import Protocol
 from ncdb_dask.evaluation.schema import RANGES, SCHEMA, SCHEMA_VERSION, of_range
 from ncdb_dask.store.folder import LocalFolder
+from ncdb_dask.store.manifest import publish
 from ncdb_dask.store.run import Kind, new_run
-from ncdb_dask.store.shards import commit, publish
+from ncdb_dask.store.shards import commit
 
 Row = dict[str, Any]
 SETTINGS = {

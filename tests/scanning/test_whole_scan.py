@@ -25,9 +25,10 @@ from ncdb_dask.scanning.request import ScanRequest, checked_scale
 from ncdb_dask.scanning.schema import SCHEMA
 from ncdb_dask.scanning.summary import Summary
 from ncdb_dask.store.folder import Folder, LocalFolder
+from ncdb_dask.store.manifest import MANIFEST_FILE
 from ncdb_dask.store.plan import PLAN_FILE, default_shard_size, read_plan
 from ncdb_dask.store.remote import RemoteFolder
-from ncdb_dask.store.shards import MANIFEST_FILE, shard_file
+from ncdb_dask.store.shards import shard_file
 
 FRAMES = 10
 SHARD_SIZE = 3  # 10 frames: shards of 3, 3, 3 and 1

@@ -8,9 +8,10 @@ from helpers.folders import InterruptedFolder
 
 from ncdb_dask.errors import PlanError
 from ncdb_dask.store.folder import Folder, LocalFolder
+from ncdb_dask.store.manifest import MANIFEST_FILE, publish, read_manifest
 from ncdb_dask.store.plan import PLAN_FILE, Plan, read_items, read_plan
 from ncdb_dask.store.run import Kind, PlannedRun, continued_run, grown_run, held_plan, new_run, require_settings
-from ncdb_dask.store.shards import MANIFEST_FILE, commit, publish, read_manifest, shard_file
+from ncdb_dask.store.shards import commit, shard_file
 
 TOY = Kind("toy", inputs="boxes", files=("toys.txt",))
 GROWING = Kind("toy", inputs="boxes", update="count", files=("toys.txt",))

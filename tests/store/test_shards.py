@@ -14,18 +14,9 @@ from hypothesis import strategies as st
 from ncdb_dask.errors import PlanError
 from ncdb_dask.store import plan as plan_module
 from ncdb_dask.store.folder import LocalFolder
+from ncdb_dask.store.manifest import clear, publish, read_manifest
 from ncdb_dask.store.plan import Part, Plan, cut_parts, read_items, read_plan, write_parts, write_plan
-from ncdb_dask.store.shards import (
-    RECEIPT_FOLDER,
-    Receipt,
-    clear,
-    commit,
-    publish,
-    read_manifest,
-    read_receipts,
-    read_shards,
-    shard_file,
-)
+from ncdb_dask.store.shards import RECEIPT_FOLDER, Receipt, commit, read_receipts, read_shards, shard_file
 
 PLAN = Plan("p1", "scan", {"scale": 256.0, "variants": ["a", "b"]}, {"s.json": "00"}, 2, cut_parts(5, 2))
 
