@@ -18,6 +18,9 @@ import ncdb_dask
 
 # Tests run side by side. Dask reads its environment when it is imported, which nothing has done yet.
 os.environ.setdefault("DASK_NCDB__LOCAL__DASHBOARD_PORT", "0")
+# Workers and commands that a test starts run little that no test runs by itself, and measuring them takes a while.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 # How long an example takes says something of the machine only.
 hypothesis.settings.register_profile("all", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -165,14 +165,20 @@ def _imported() -> "type[SLURMCluster]":
     """Import dask-jobqueue, which takes SIGINT over when it is imported (0.9.0, its issue 667)."""
     if threading.current_thread() is not threading.main_thread() and "dask_jobqueue" not in sys.modules:
         raise RunError("a SLURM cluster must be opened by the main thread")
+    import dask
+
     before = signal.getsignal(signal.SIGINT)
     try:
         from dask_jobqueue import SLURMCluster
+        from dask_jobqueue.config import reconfigure
     except ImportError as error:
         raise RunError("--cluster slurm needs the package dask-jobqueue; pip install 'ncdb-dask[slurm]'") from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
+    # Its defaults are gone where it was imported inside of a `dask.config.set` that named a setting of it.
+    if dask.config.get("jobqueue.slurm.name", None) is None:
+        reconfigure()
     found: type[SLURMCluster] = SLURMCluster
     return found
 

@@ -195,7 +195,7 @@ def test_whatever_fails_jobs_that_are_lost_are_replaced(broken, here, spec, monk
             place, name = {"queue": (slurm_jobs, "queued"), "cluster": (client.cluster, "scale_down")}[broken]
             monkeypatch.setattr(place, name, failing_once(getattr(place, name)))
         cancel(first)
-        until(lambda: jobs(here) and first not in jobs(here))
+        until(lambda: jobs(here).keys() - {first})
         client.wait_for_workers(1, timeout=60)
     assert len([text for text in told if text.startswith("looking after the jobs failed (")]) == (broken != "report")
     assert capfd.readouterr().err == ""
@@ -373,6 +373,7 @@ FULL = SlurmSpec(
 
 
 def script(spec: SlurmSpec, folder: Path) -> str:
+    slurm._imported()
     made = Jobs("ncdb-1", folder, print).job_class()
     with temporary_security(folder) as security:
         options = slurm.job_options(spec, "ncdb-1", spec.workers_per_job, folder / "logs")
@@ -472,6 +473,17 @@ def test_another_thread_is_told_that_it_cannot():
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "a SLURM cluster must be opened by the main thread\n"
     assert ran.stderr == ""
+
+
+def test_settings_that_were_there_for_a_while_take_no_defaults_with_them():
+    code = (
+        "from dask import config\n"
+        "from ncdb_dask.runtime.slurm import _imported\n"
+        "with config.set({'jobqueue.slurm.queue': 'theirs'}): _imported(); print(config.get('jobqueue.slurm.queue'))\n"
+        "_imported(); print(config.get('jobqueue.slurm.queue'), config.get('jobqueue.slurm.name'))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "theirs\nNone dask-worker\n"
 
 
 @pytest.mark.parametrize(
