@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ncdb_dask.cli.options import RunsOn, cluster_options
+from ncdb_dask.cli.options import RunsOn, cluster_options, say
 
 LONG = ("scan", "evaluate", "export", "quantize")
 # Everything from the command's name on is the command's own, with or without `--` before it.
@@ -29,7 +29,6 @@ def submit(command: tuple[str, ...], runs_on: RunsOn) -> None:
     ncdb-dask submit --cluster tls://host:8786 -- evaluate net.onnx out/fp32 --root data --split val_split.json
     """  # noqa: D301 - click reads the \b as "do not rewrap"
     with parsed(command) as context:
-        from ncdb_dask.cli.options import say
         from ncdb_dask.cli.places import place_of
         from ncdb_dask.runtime.specification import read_spec
         from ncdb_dask.runtime.stopping import require_alone

@@ -68,12 +68,17 @@ def read_manifest(folder: Folder) -> Manifest | None:
     try:
         manifest = _manifest_from(json.loads(data))
     except (ValueError, KeyError, TypeError) as error:
-        raise PlanError(
-            f"{folder.url}/{MANIFEST_FILE} is damaged or of another version of ncdb_dask ({error!r}); "
-            "remove it and run the same command again"
-        ) from error
+        raise damaged(folder, error) from error
     # A plan that has grown since leaves its manifest behind.
     return manifest if plan is not None and manifest.plan == plan else None
+
+
+def damaged(folder: Folder, error: Exception) -> PlanError:
+    """Return what to say of a manifest that cannot be read."""
+    return PlanError(
+        f"{folder.url}/{MANIFEST_FILE} is damaged or of another version of ncdb_dask ({error!r}); "
+        "remove it and run the same command again"
+    )
 
 
 def _manifest_from(document: Any) -> Manifest:

@@ -9,17 +9,14 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from ncdb_dask.errors import PlanError
 from ncdb_dask.store.figures import Fault
 from ncdb_dask.store.folder import Folder, LocalFolder
-from ncdb_dask.store.manifest import MANIFEST_FILE
+from ncdb_dask.store.manifest import MANIFEST_FILE, damaged
 from ncdb_dask.store.plan import Plan, read_plan
 from ncdb_dask.store.shards import RECEIPT_FOLDER
 
 LATEST_FAULTS = 5
-# Five minutes smooth what several workers do; where a single shard takes longer, the window spans three of them, or the
-# rate would be zero between two.
-WINDOW_SECONDS = 300.0
+WINDOW_SECONDS = 300.0  # five minutes smooth what several workers do
 WINDOW_SHARDS = 3
 # A GET of an object store takes some 20 ms, so that 20,000 receipts one by one take minutes. Local files are read
 # sooner by one thread: 20,000 in 0.9 s.
@@ -130,10 +127,27 @@ def read_progress(folder: Folder, since: float = 0.0, running: bool = False) -> 
     )
 
 
+def rate_window(elapsed: float, shards: int, least: float) -> float:
+    """Return over how many of the last seconds a present rate is taken.
+
+    Where a single shard takes long, the window spans three, or the rate would be zero between two of them.
+
+    Parameters
+    ----------
+    elapsed : float
+        Seconds since the beginning.
+    shards : int
+        How many were done in them.
+    least : float
+        Seconds that smooth what several workers do.
+    """
+    return min(elapsed, max(least, WINDOW_SHARDS * elapsed / shards))
+
+
 def _now(timed: list[Seen], until: float, elapsed: float) -> float | None:
     if elapsed <= 0:
         return None
-    window = min(elapsed, max(WINDOW_SECONDS, WINDOW_SHARDS * elapsed / len(timed)))
+    window = rate_window(elapsed, len(timed), WINDOW_SECONDS)
     return _rows(each for each in timed if each.at >= until - window) / window
 
 
@@ -156,10 +170,7 @@ def _published(folder: Folder, plan: Plan) -> tuple[float, list[Any]]:
     except FileNotFoundError:
         return 0.0, []
     except (ValueError, KeyError, TypeError) as error:
-        raise PlanError(
-            f"{folder.url}/{MANIFEST_FILE} is damaged or of another version of ncdb_dask ({error!r}); "
-            "remove it and run the same command again"
-        ) from error
+        raise damaged(folder, error) from error
 
 
 def _receipts(folder: Folder) -> list[Any]:

@@ -71,6 +71,13 @@ def refused(spec: SlurmSpec, report: Callable[[str], None] = print) -> str:
     return str(error.value)
 
 
+def printed(code: str) -> str:
+    """Run a program that says nothing else, and return what it prints."""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
+    return ran.stdout
+
+
 def assert_nothing_left(shared: Path, fake=None) -> None:
     assert not list(shared.glob("tls-*"))
     if fake is not None:
@@ -457,7 +464,7 @@ def test_dask_jobqueue_does_not_keep_ctrl_c():
         "_imported()\n"
         "assert signal.getsignal(signal.SIGINT) is before\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert printed(code) == ""
 
 
 def test_another_thread_is_told_that_it_cannot():
@@ -470,9 +477,7 @@ def test_another_thread_is_told_that_it_cannot():
         "    except RunError as error: print(error)\n"
         "thread = threading.Thread(target=attempt); thread.start(); thread.join()\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout == "a SLURM cluster must be opened by the main thread\n"
-    assert ran.stderr == ""
+    assert printed(code) == "a SLURM cluster must be opened by the main thread\n"
 
 
 def test_settings_that_were_there_for_a_while_take_no_defaults_with_them():
@@ -482,8 +487,7 @@ def test_settings_that_were_there_for_a_while_take_no_defaults_with_them():
         "with config.set({'jobqueue.slurm.queue': 'theirs'}): _imported(); print(config.get('jobqueue.slurm.queue'))\n"
         "_imported(); print(config.get('jobqueue.slurm.queue'), config.get('jobqueue.slurm.name'))\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout == "theirs\nNone dask-worker\n"
+    assert printed(code) == "theirs\nNone dask-worker\n"
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 from collections import deque
 
-# Shards come every few seconds to minutes. A minute smooths what several workers do; where a single shard takes longer,
-# the window spans three, or the rate would be zero between two of them.
+from ncdb_dask.store.progress import rate_window
+
+# Shards come every few seconds to minutes; a minute smooths what several workers do.
 WINDOW_SECONDS = 60.0
-WINDOW_SHARDS = 3
 # A bucket a second: at least ten minutes of a quick run, and all of a slow one that the window needs.
 BUCKETS = 600
 
@@ -44,5 +44,5 @@ class Pace:
         elapsed = now - self.started
         if not self.shards or elapsed <= 0:
             return None
-        window = min(elapsed, max(WINDOW_SECONDS, WINDOW_SHARDS * elapsed / self.shards))
+        window = rate_window(elapsed, self.shards, WINDOW_SECONDS)
         return sum(rows for began, rows in self._buckets if began >= now - window) / window
