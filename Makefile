@@ -10,16 +10,13 @@ STAGES = calibration dataset exporting model quantization sampling scanning stor
 # Test processes: a group of tests runs in one, for what it makes once. Those of SLURM, a group of their own, mostly wait:
 # the second suite has one more.
 JOBS ?= $(shell nproc)
+NETWORK = ncdb_dask/training/networks/resnet_unet
 PARALLEL = --dist loadgroup -n
 
-.PHONY: demo test check reference clean constraints
+.PHONY: demo test check reference network clean constraints
 
 demo: .venv/demo/.done
-	rm -rf demo
-	.venv/demo/bin/ncdb-dask synth demo/tree --faults
-	.venv/demo/bin/ncdb-dask scan demo/tree demo/scan --split train_split.json --split val_split.json
-	.venv/demo/bin/ncdb-dask sample demo/scan demo/calibration.json --size 60 --exclude val_split.json --contact-sheet
-	.venv/demo/bin/ncdb-dask export demo/calibration.json demo/images --root demo/tree --format images
+	.venv/demo/bin/ncdb-dask demo demo
 
 test: check .venv/stages/.done
 	.venv/test/bin/coverage erase
@@ -41,7 +38,7 @@ check: .venv/test/.done
 
 .venv/test/.done: pyproject.toml constraints.txt
 	$(call environment,test)
-	.venv/test/bin/pip install $(PIP_FLAGS) $(EDITABLE) '.[dev,s3,slurm]'
+	.venv/test/bin/pip install $(PIP_FLAGS) $(EDITABLE) '.[dev,s3,slurm,train]'
 	touch $@
 
 # What the stages need, and no Dask: they must run without it.
@@ -58,15 +55,24 @@ define environment
 	.venv/$(1)/bin/pip install $(PIP_FLAGS) setuptools
 endef
 
+# Trains the network that comes with the package anew, and puts it into the package; some fifteen minutes on two cores.
+network: .venv/test/.done
+	rm -rf network && mkdir network
+	cp $(NETWORK).recipe.toml network/recipe.toml
+	.venv/test/bin/ncdb-dask synth network/tree --scenes 60
+	.venv/test/bin/ncdb-dask finetune network/recipe.toml network/out
+	cp network/out/lambda_0/network.onnx $(NETWORK).onnx
+	cp network/out/lambda_0/best.pt $(NETWORK).pt
+
 # Writes the help of every command and the public docstrings into docs/reference; a test compares them.
 reference: .venv/test/.done
 	.venv/test/bin/python docs/reference/generate.py
 
-# The newest versions that pip finds together, for a new constraints.txt; torch is left to its extra.
+# The newest versions that pip finds together, for a new constraints.txt.
 constraints:
 	$(PYTHON) -m venv --clear .venv/constraints
-	.venv/constraints/bin/pip install --quiet '.[dev,s3,slurm]'
+	.venv/constraints/bin/pip install --quiet '.[dev,s3,slurm,train]'
 	.venv/constraints/bin/pip freeze --all --exclude ncdb-dask --exclude pip > constraints.txt
 
 clean:
-	rm -rf .venv demo build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo network build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -41,6 +41,10 @@ class StorageError(NcdbError):
     """A folder that cannot be read or written."""
 
 
+class TrainingError(NcdbError):
+    """A training that cannot begin as asked, or had to stop; its last good checkpoint is kept."""
+
+
 class RunError(NcdbError):
     """A run that could not finish; what it finished is kept, and the same command continues it."""
 

@@ -13,7 +13,7 @@ from ncdb_dask.evaluation.frame import Frame, Prediction, Size, require_same_vie
 from ncdb_dask.evaluation.predictions import read_prediction
 from ncdb_dask.model.preprocess import preprocess
 from ncdb_dask.model.session import NetworkReference, network
-from ncdb_dask.model.spec import ModelSpec
+from ncdb_dask.model.spec import InputSpec, ModelSpec
 from ncdb_dask.store.folder import LocalFolder
 
 Values = npt.NDArray[np.float64]
@@ -38,13 +38,8 @@ class NetworkPredictor:
 
     def predict(self, frame: Frame, tree: Tree, truth: Size, *, stretch: bool) -> Prediction:
         """Run the network on the frame's picture; see `ncdb_dask.evaluation.frame.Predictor`."""
-        path = frame.image or tree.locate_image(str(frame.dataset_root), str(frame.stem))
-        data = read_listed("image", tree, path, whole)
-        with opened(data) as picture:
-            size = (picture.height, picture.width)
-        require_same_view("the picture", size, "the truth", truth, stretch)
         spec = self.reference.spec.input
-        tensor = blaming(path, lambda: preprocess(data, spec))
+        path, tensor = read_input(frame, tree, spec, truth, stretch=stretch)
         depth = self._depth(tensor, axis=2 if spec.layout == "nchw" else 1)
         require_same_view("the network's output", _shape(depth), "its input", (spec.height, spec.width), stretch)
         return Prediction(depth, {"image_path": path})
@@ -90,6 +85,21 @@ class FilePredictor:
         squeezed = self.spec is not None and same_view(_shape(depth), (self.spec.input.height, self.spec.input.width))
         require_same_view("the prediction", _shape(depth), "the truth", truth, stretch or squeezed)
         return Prediction(depth, {"prediction_path": " ".join(frame.files)})
+
+
+def read_input(
+    frame: Frame, tree: Tree, spec: InputSpec, truth: Size, *, stretch: bool
+) -> tuple[str, npt.NDArray[np.float32]]:
+    """Return the path of a frame's picture, and what the network gets of it, without the batch dimension.
+
+    Parameters and errors are those of `ncdb_dask.evaluation.frame.Predictor.predict`.
+    """
+    path = frame.image or tree.locate_image(str(frame.dataset_root), str(frame.stem))
+    data = read_listed("image", tree, path, whole)
+    with opened(data) as picture:
+        size = (picture.height, picture.width)
+    require_same_view("the picture", size, "the truth", truth, stretch)
+    return path, blaming(path, lambda: preprocess(data, spec))
 
 
 def flip_averaged(normal: Values, mirrored: Values, how: str) -> Values:

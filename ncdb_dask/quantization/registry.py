@@ -12,7 +12,7 @@ GROUP = "ncdb_dask.quantizers"
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def quantizer(name: str, **options: Any) -> Quantizer:
+def quantizer(name: str, /, **options: Any) -> Quantizer:
     """Make a quantizer.
 
     Parameters
