@@ -1,6 +1,7 @@
 """The public verbs. These modules only wire the stages to the runtime."""
 
 from ncdb_dask.api.comparisons import compare
+from ncdb_dask.api.demos import demo
 from ncdb_dask.api.evaluations import (
     draw_evaluation,
     evaluate,
@@ -11,6 +12,7 @@ from ncdb_dask.api.evaluations import (
 )
 from ncdb_dask.api.exports import export, plan_export, read_export, run_export, verify_export
 from ncdb_dask.api.feeds import calibration_feed
+from ncdb_dask.api.finetunes import finetune, plan_finetune, run_finetune
 from ncdb_dask.api.quantizations import plan_quantization, quantize, run_quantization, verify_quantization
 from ncdb_dask.api.scans import draw_scan, plan_scan, read_scan, run_scan, scan, summarize_scan
 from ncdb_dask.api.sets import sample, sample_report
@@ -20,12 +22,15 @@ __all__ = [
     "activation_statistics",
     "calibration_feed",
     "compare",
+    "demo",
     "draw_evaluation",
     "draw_scan",
     "evaluate",
     "export",
+    "finetune",
     "plan_evaluation",
     "plan_export",
+    "plan_finetune",
     "plan_quantization",
     "plan_scan",
     "quantize",
@@ -34,6 +39,7 @@ __all__ = [
     "read_scan",
     "run_evaluation",
     "run_export",
+    "run_finetune",
     "run_quantization",
     "run_scan",
     "sample",

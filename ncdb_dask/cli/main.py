@@ -18,8 +18,10 @@ ARGUMENTS, ENDING = "ncdb_dask.arguments", "ncdb_dask.ending"
 # Each command lives in a module of its own, which is imported when it is called: the help must come at once.
 COMMANDS = {
     "compare": "Set evaluations beside each other, with error bars; the first is the baseline.",
+    "demo": "Do everything once, from a data set to the page that says what INT8 cost.",
     "evaluate": "Measure a network, or predictions from a board, in metres.",
     "export": "Hand a calibration set over in the form that a quantizer reads.",
+    "finetune": "Fine-tune a network so that INT8 costs less, and measure whether it does.",
     "quantize": "Quantize a network with a calibration set.",
     "sample": "Choose the frames of a calibration set from a finished scan.",
     "sample-report": "Measure a calibration set that someone else made against a scan.",
