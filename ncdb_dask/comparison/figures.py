@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ncdb_dask.comparison.pairs import FIGURES, Pairs
 from ncdb_dask.evaluation.blocks import Blocks
-from ncdb_dask.evaluation.bootstrap import intervals
+from ncdb_dask.evaluation.bootstrap import LEVEL, intervals
 from ncdb_dask.evaluation.metrics import METRICS
 from ncdb_dask.evaluation.schema import RANGES, of_range
 
@@ -66,6 +66,7 @@ class Draw:
     blocks: Blocks
     resamples: int
     seed: int
+    level: float = LEVEL
 
     def by(self, column: str, values: list[str]) -> dict[str, Figures]:
         """Measure the frames of each value of a column."""
@@ -77,7 +78,7 @@ class Draw:
         columns = [FIGURES.index(name) for name in names]
         first, second = (side[rows][:, columns] for side in (self.pairs.baseline, self.pairs.other))
         differences = second - first
-        found = intervals(differences, self.blocks.codes[rows], self.resamples, self.seed)
+        found = intervals(differences, self.blocks.codes[rows], self.resamples, self.seed, self.level)
         result = {}
         for k, name in enumerate(names):
             held = ~np.isnan(differences[:, k])
