@@ -4,17 +4,23 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ncdb_dask.api.locations import Location
+from ncdb_dask.api.locations import Location, local
+from ncdb_dask.calibration.frame_figures import frame_figures
+from ncdb_dask.calibration.kept import find_statistics
+from ncdb_dask.calibration.statistics import stored_plan
 from ncdb_dask.dataset.split import entries
 from ncdb_dask.dataset.split_file import read_splits
+from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling.calibration_set import CalibrationSet, measured_set, sample_set
 from ncdb_dask.sampling.contact_sheet import OnFrame, no_one
 from ncdb_dask.sampling.contact_sheet import contact_sheet as draw_sheet
+from ncdb_dask.sampling.coverage import Activations
 from ncdb_dask.sampling.files import PICTURE_SUFFIX, SHEET_SUFFIX, SetFiles
+from ncdb_dask.sampling.pool import keys_of
 from ncdb_dask.sampling.request import SampleRequest, Weights
 from ncdb_dask.sampling.scanned import ScanTable
 from ncdb_dask.sampling.strata import DEFAULT_SIZE
-from ncdb_dask.store.folder import file_at, open_folder, reported
+from ncdb_dask.store.folder import LocalFolder, file_at, open_folder, reported
 
 
 def sample(
@@ -23,6 +29,7 @@ def sample(
     *,
     size: int = DEFAULT_SIZE,
     strategy: str = "stratified",
+    statistics: Location | None = None,
     bins: str | Sequence[float] | None = None,
     names: str | Sequence[str] | None = None,
     ratios: str | Sequence[float] | None = None,
@@ -55,8 +62,11 @@ def sample(
         How many frames; exactly so many are chosen.
     strategy : str
         ``stratified`` (depth ranges by `ratios`), ``balanced`` (cells by `weights`), ``matched`` (cells in the
-        proportions of the data set), or a baseline: ``random``, ``uniform`` (every k-th along the recordings),
-        ``first`` (of the scan's splits).
+        proportions of the data set), ``coverage`` (what the activations of a network reach, by `statistics`), or a
+        baseline: ``random``, ``uniform`` (every k-th along the recordings), ``first`` (of the scan's splits).
+    statistics : path, optional
+        For ``coverage``: where `activation_statistics` or `quantize` keeps what it measured, of one network. Only
+        frames with statistics are chosen; nothing is run.
     bins : sequence of float or comma list, optional
         Edges of the depth ranges, metres; 0,3,8,15,inf if left out. A range holds its lower edge, not its upper one.
     names : sequence of str or comma list, optional
@@ -117,14 +127,16 @@ def sample(
         ambiguous=ambiguous,
         synthetic=synthetic,
         beyond=beyond,
+        statistics=statistics,
     )
     files = None if split is None else SetFiles.at(split, storage_options)
     if files is not None:
         drawn = {PICTURE_SUFFIX: picture, SHEET_SUFFIX: contact_sheet}
         files.check_free(overwrite, [suffix for suffix, wanted in drawn.items() if wanted])
     table = _table(scan, root, storage_options)
+    activations = None if statistics is None else _activations(table, statistics)
     with reported(table.folder, "read"):
-        chosen = sample_set(table, request, files.split if files else "calibration set")
+        chosen = sample_set(table, request, files.split if files else "calibration set", activations)
     if files is not None:
         files.write(chosen, _pictures(table, chosen, picture, contact_sheet, on_frame))
     return chosen
@@ -200,6 +212,22 @@ def sample_report(
 def _table(scan: Location, root: Location | None, options: Mapping[str, Any] | None) -> ScanTable:
     moved = None if root is None else open_folder(root, options)
     return ScanTable(open_folder(scan, options), moved, options or {})
+
+
+def _activations(table: ScanTable, statistics: Location) -> Activations:
+    place = LocalFolder(str(local(statistics, "statistics", "folder")))
+    with reported(table.folder, "read"):
+        frames = table.columns(["dataset_root", "filename", "status"])
+        keys = keys_of(frames[frames["status"] == "ok"])
+    with reported(place, "read"):
+        found = find_statistics(place)
+        figures, root = frame_figures(found, keys), stored_plan(found).settings["root"]
+    if not figures.keys:
+        raise SampleError(
+            f"{found.url}: holds statistics of none of the {len(keys)} frames of {table.folder.url}, but of frames of "
+            f"{root}; measure those that may be chosen with ncdb_dask.activation_statistics"
+        )
+    return Activations(figures.keys, figures.ranges, found.url, root)
 
 
 def _pictures(

@@ -1,7 +1,7 @@
 """Histograms of activations over the bit patterns of float32: they add up exactly, in any order."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -180,15 +180,15 @@ def ordered(histogram: Histogram) -> Cells:
     positive, negative = (np.flatnonzero(part[1:NOT_FINITE]) + 1 for part in counts)
     negative = negative[::-1]
     zero = np.zeros(int(zeros > 0))
-    left = np.concatenate([-_edge(negative + 1), zero, _edge(positive)])
-    right = np.concatenate([-_edge(negative), zero, _edge(positive + 1)])
+    left = np.concatenate([-lower_edge(negative + 1), zero, lower_edge(positive)])
+    right = np.concatenate([-lower_edge(negative), zero, lower_edge(positive + 1)])
     weight = np.concatenate([counts[1][negative], zero + zeros, counts[0][positive]]).astype(np.float64)
     if not weight.size:
         return Cells(left, right, weight)
     return Cells(np.clip(left, histogram.low, histogram.high), np.clip(right, histogram.low, histogram.high), weight)
 
 
-def _edge(bins: npt.NDArray[np.intp]) -> Floats:
+def lower_edge(bins: npt.NDArray[np.integer[Any]]) -> Floats:
     """Return the lower edge of bins of positive numbers; past the last finite bin it is 2**128, no float32."""
     edges = (bins.astype(np.uint32) << np.uint32(SHIFT)).view(np.float32).astype(np.float64)
     return np.where(bins == NOT_FINITE, 2.0**128, edges)

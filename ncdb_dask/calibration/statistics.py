@@ -10,7 +10,7 @@ from ncdb_dask.calibration.activations import NotFinite, Row, StatisticsSum, Ten
 from ncdb_dask.calibration.cache import write_cache
 from ncdb_dask.calibration.collection import FP32_FILE, STATISTICS
 from ncdb_dask.calibration.frames import CalibrationFrame
-from ncdb_dask.calibration.observed import Axes, named_axes
+from ncdb_dask.calibration.observed import Axes, named_axes, tensors_of
 from ncdb_dask.calibration.ranges import PERCENTILE, Range, find_range
 from ncdb_dask.calibration.scheme import Scheme
 from ncdb_dask.calibration.stored_rows import Key, rows_of_frames
@@ -133,13 +133,27 @@ def stored(folder: LocalFolder, keys: Sequence[Key], *, input_name: str, layout:
     OSError
         Where the storage fails.
     """
-    plan = read_plan(folder)
-    if plan is None or plan.kind != STATISTICS.name:
-        raise CalibrationError(f"{folder.url}: holds no activation statistics; quantize again to make them")
+    plan = stored_plan(folder)
     tensors, axes = named_axes(_network(folder, plan), input_name, layout)
     receipts = read_receipts(folder, plan).values()
     frames = [CalibrationFrame(*key) for key in keys]
     return added_up(tensors, axes, frames, rows_of_frames(folder, receipts, keys), folder.url, skip_bad=False)
+
+
+def stored_plan(folder: LocalFolder) -> Plan:
+    """Return the plan of a folder of statistics; errors are those of `stored`."""
+    plan = read_plan(folder)
+    if plan is None or plan.kind != STATISTICS.name:
+        raise CalibrationError(f"{folder.url}: holds no activation statistics; quantize again to make them")
+    return plan
+
+
+def stored_tensors(folder: LocalFolder, plan: Plan) -> tuple[str, ...]:
+    """Return the names of the tensors that the rows of a folder are of, in their order; errors are those of `stored`.
+
+    The network lies in the folder, and its plan holds what the model file says of the input.
+    """
+    return (plan.settings["input"]["name"], *tensors_of(_network(folder, plan)))
 
 
 def _network(folder: LocalFolder, plan: Plan) -> "ModelProto":

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     default="stratified",
     show_default=True,
     metavar="NAME",
-    help="stratified, balanced, matched, or a baseline: random, uniform, first.",
+    help="stratified, balanced, matched, coverage, or a baseline: random, uniform, first.",
+)
+@click.option(
+    "--statistics",
+    metavar="DIR",
+    help="Activation statistics of one network, for coverage: what quantize --statistics keeps.",
 )
 @click.option("--bins", help="Edges of the depth ranges in metres.  [default: 0,3,8,15,inf]")
 @click.option("--names", help="Names of the depth ranges.  [default: near,mid,far,very_far]")
@@ -60,6 +65,7 @@ def sample(scan: str, split: str, as_json: bool, **options: Any) -> None:
     \b
     ncdb-dask sample out/scan calibration.json --exclude val_split.json --min-gap 10
     ncdb-dask sample out/scan calibration.json --strategy balanced --by depth_range,lighting
+    ncdb-dask sample out/scan calibration.json --strategy coverage --statistics out/statistics
     """  # noqa: D301 - click reads the \b as "do not rewrap"
     from ncdb_dask import api
     from ncdb_dask.sampling.files import SetFiles

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ncdb_dask.dataset.split import Entry
 from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling.choose import Stratum, choose
+from ncdb_dask.sampling.coverage import Activations
 from ncdb_dask.sampling.excluded import Excluded, require_sound
 from ncdb_dask.sampling.measure import measure
 from ncdb_dask.sampling.pool import COLUMNS, Pool, keys_of, make_pool
@@ -51,15 +52,20 @@ class CalibrationSet:
         return [{"dataset_root": root, "new_filename": stem} for root, stem in self.keys]
 
 
-def sample_set(table: ScanTable, request: SampleRequest, name: str) -> CalibrationSet:
+def sample_set(
+    table: ScanTable, request: SampleRequest, name: str, activations: Activations | None = None
+) -> CalibrationSet:
     """Choose a set from a scan.
+
+    Strategy ``coverage`` needs `activations`; with them, any strategy chooses among their frames only, and the report
+    says what the set covers.
 
     Raises
     ------
     NcdbError
         A scan that is unfinished, a split that cannot be read, or too few frames.
     """
-    excluded, pool = _prepared(table, request)
+    excluded, pool = _prepared(table, request, activations=activations)
     rows, strata = choose(pool, request)
     report = measure(table, pool, rows, strata, excluded, split=name, settings=settings(request))
     return _made(pool, rows, report)
@@ -95,11 +101,13 @@ def measured_set(
     return _made(pool, rows, report)
 
 
-def _prepared(table: ScanTable, request: SampleRequest, thin: bool = True) -> tuple[Excluded, Pool]:
+def _prepared(
+    table: ScanTable, request: SampleRequest, thin: bool = True, activations: Activations | None = None
+) -> tuple[Excluded, Pool]:
     excluded = Excluded.read(request.exclude, table.root, table.roots, table.options)
     extra = [column for column in request.by if column != DEPTH_RANGE]
     frames = table.columns([*COLUMNS, *extra, *(["phash"] if excluded.keys else [])])
-    return excluded, make_pool(frames, request, excluded, thin)
+    return excluded, make_pool(frames, request, excluded, thin, activations)
 
 
 def _ranges(pool: Pool, rows: Rows, request: SampleRequest) -> tuple[Stratum, ...]:
@@ -143,4 +151,4 @@ def settings(request: SampleRequest) -> dict[str, Any]:
     ratios = None if request.ratios is None else [float(ratio) for ratio in request.ratios]
     table = None if request.weights is None else {"/".join(c): float(w) for c, w in request.weights.weights.items()}
     asked = {"strategy": request.strategy, "size": request.size, "seed": request.seed, "by": list(request.by)}
-    return {**asked, "ratios": ratios, "weights": table, **described(request)}
+    return {**asked, "ratios": ratios, "weights": table, "statistics": request.statistics, **described(request)}

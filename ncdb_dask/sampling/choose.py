@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from ncdb_dask.errors import SampleError
 from ncdb_dask.sampling.allocate import quotas, sequence
+from ncdb_dask.sampling.coverage import covering_order
 from ncdb_dask.sampling.draw import first_by_priority
-from ncdb_dask.sampling.pool import Pool
+from ncdb_dask.sampling.pool import UNMEASURED, Pool
 from ncdb_dask.sampling.request import SampleRequest
 from ncdb_dask.sampling.strata import Grouping, cell_name
 
@@ -109,7 +110,14 @@ def _every_kth(pool: Pool, size: int) -> Rows:
     return np.asarray(np.flatnonzero(pool.open)[order[steps]])
 
 
-ORDERED = {"first": _first, "uniform": _every_kth}
+def _covering(pool: Pool, size: int) -> Rows:
+    if pool.cover is None:
+        raise SampleError("strategy coverage: found no activations of the pool; expected those of its frames")
+    open_ = np.flatnonzero(pool.open)
+    return open_[covering_order(pool.cover.worth[pool.cover.place[open_]], pool.priority[open_], size)]
+
+
+ORDERED = {"first": _first, "uniform": _every_kth, "coverage": _covering}
 
 
 def _shortage(
@@ -121,6 +129,7 @@ def _shortage(
     usable = sum(count for weight, count in zip(weights, available, strict=True) if weight)
     by_stratum = f" ({', '.join(held[:12])}{', ...' if len(held) > 12 else ''})" if len(held) > 1 else ""
     left = ", ".join(f"{count} {reason}" for reason, count in pool.left_out.items()) or "none"
-    ways = [f"ask for at most {usable}"] * bool(usable) + ["leave out fewer"] * bool(pool.left_out)
+    ways = [f"ask for at most {usable}"] * bool(usable) + ["leave out fewer"] * bool({*pool.left_out} - {UNMEASURED})
+    ways += ["measure more with ncdb_dask.activation_statistics"] * (UNMEASURED in pool.left_out)
     found = f"{request.size} frames are wanted and {usable} can be chosen{by_stratum}; left out: {left}"
     return f"{found}; {' or '.join(ways) or 'scan more'}"

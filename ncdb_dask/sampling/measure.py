@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ncdb_dask.sampling.choose import Stratum
+from ncdb_dask.sampling.coverage import Cover, covered, first_layer
 from ncdb_dask.sampling.distance import total_variation, wasserstein, wasserstein_binned
-from ncdb_dask.sampling.draw import reseeded
+from ncdb_dask.sampling.draw import first_by_priority, reseeded
 from ncdb_dask.sampling.excluded import Excluded
 from ncdb_dask.sampling.neighbours import MOST_COMPARED, effective_number, hash_values
 from ncdb_dask.sampling.pool import Pool, ambiguous_numbers, crowded_out, synthetic_only
-from ncdb_dask.sampling.report import RANDOM_SETS, Distance, SampleReport
+from ncdb_dask.sampling.report import RANDOM_SETS, Coverage, Distance, SampleReport
 from ncdb_dask.sampling.scanned import ScanTable
 from ncdb_dask.sampling.strata import BEYOND
 from ncdb_dask.scanning.stats import histogram_edges
@@ -81,8 +82,9 @@ def measure(
         scene_types={name: (scene[0][name], scene[1][name]) for name in scene[0] | scene[1]},
         lighting={name: (light[0][name], light[1][name]) for name in light[0] | light[1]},
         pixel_histogram=(tuple(pixels[0].tolist()), tuple(pixels[1].tolist())),
+        coverage=None if pool.cover is None else _coverage(pool.cover, pool, rows),
     )
-    return replace(report, notes=tuple(_notes(report, pool, rows, excluded)))
+    return replace(report, notes=(*_notes(report, pool, rows, excluded), *_notes_on_roots(table, pool.cover)))
 
 
 def _distances(
@@ -107,6 +109,27 @@ def _random_sets(pool: Pool, size: int) -> list[Rows]:
         return []
     draws = (reseeded(pool.priority, number) for number in range(1, RANDOM_SETS + 1))
     return [pool.population[np.argpartition(priority, size - 1)[:size]] for priority in draws]
+
+
+def _coverage(cover: Cover, pool: Pool, rows: Rows) -> Coverage:
+    """Measure what a set that was drawn from the pool covers, one frame after the other."""
+    by_size = covered(cover.worth, cover.place[np.searchsorted(pool.population, rows)])
+    free = cover.place[pool.open]
+    best = covered(cover.worth, free[first_layer(cover.worth[free])])
+    draws = (reseeded(pool.priority[cover.place >= 0], number) for number in range(1, RANDOM_SETS + 1))
+    sets = (first_by_priority(priority, len(rows)) for priority in draws)
+    random = [float(covered(cover.worth, some)[-1]) for some in sets]
+    return Coverage(
+        statistics=cover.activations.statistics,
+        tensors=cover.tensors,
+        frames=len(cover.worth),
+        share=float(by_size[-1]),
+        by_size=tuple(by_size.tolist()),
+        most=float(best[-1]) if len(best) else 1.0,
+        enough=len(best),
+        random_median=float(np.median(random)),
+        random_worst=min(random),
+    )
 
 
 def _crowded(pool: Pool, rows: Rows, gap: int) -> int:
@@ -137,6 +160,14 @@ def _notes(report: SampleReport, pool: Pool, rows: Rows, excluded: Excluded) -> 
         *_notes_on_excluded(report, pool, rows, " and ".join(excluded.names)),
         *_notes_on_frames(report, pool.frames.iloc[rows], ambiguous_numbers(pool.frames.iloc[pool.population])),
     ]
+
+
+def _notes_on_roots(table: ScanTable, cover: Cover | None) -> Iterator[str]:
+    if cover is not None and cover.activations.root not in ("", table.root.url):
+        yield (
+            f"the activation statistics are of {cover.activations.root}, and the scan is of {table.root.url}; "
+            "frames of the same scene and name were taken for the same"
+        )
 
 
 def _notes_on_strata(report: SampleReport) -> Iterator[str]:

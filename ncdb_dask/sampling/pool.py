@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncdb_dask.sampling import neighbours
+from ncdb_dask.sampling.coverage import Activations, Cover
 from ncdb_dask.sampling.draw import Priorities, priorities
 from ncdb_dask.sampling.excluded import Excluded
 from ncdb_dask.sampling.request import KEEP, NEAREST, Eligibility, SampleRequest
@@ -28,6 +29,7 @@ COLUMNS = (
     "valid_pixels",
     "total_pixels",
 )
+UNMEASURED = "without activation statistics"
 # Frames next to one that is kept out are reported without a gap, too.
 NEXT = 2
 
@@ -55,6 +57,8 @@ class Pool:
         Rows by reason.
     excluded, same_picture, near : ndarray of bool, shape (rows,)
         Rows that are kept out by name; other rows that are the same picture as one of them, or too near to one.
+    cover : Cover or None
+        What the population's activations are worth; without them, None.
     """
 
     frames: "pd.DataFrame"
@@ -66,9 +70,16 @@ class Pool:
     excluded: Mask
     same_picture: Mask
     near: Mask
+    cover: Cover | None = None
 
 
-def make_pool(frames: "pd.DataFrame", request: SampleRequest, excluded: Excluded, thin: bool = True) -> Pool:
+def make_pool(
+    frames: "pd.DataFrame",
+    request: SampleRequest,
+    excluded: Excluded,
+    thin: bool = True,
+    activations: Activations | None = None,
+) -> Pool:
     """Sort the rows of a scan into those that may be chosen and the others.
 
     Parameters
@@ -81,6 +92,8 @@ def make_pool(frames: "pd.DataFrame", request: SampleRequest, excluded: Excluded
         Frames that are kept out.
     thin : bool
         Apply the request's gap; a set that is there already is only measured by it.
+    activations : Activations, optional
+        Frames that are not among these are represented, but cannot be chosen.
     """
     left = _Left(np.ones(len(frames), dtype=bool), {})
     left.out("without statistics", frames["status"] != "ok")
@@ -94,7 +107,11 @@ def make_pool(frames: "pd.DataFrame", request: SampleRequest, excluded: Excluded
     depth_range = place(depth)
     left.out("beyond all depth ranges", depth_range < 0)
     population = np.flatnonzero(left.open)
-    priority = priorities(request.seed, keys_of(frames.iloc[population]))
+    keys = keys_of(frames.iloc[population])
+    priority = priorities(request.seed, keys)
+    cover = None if activations is None else Cover.of(activations, keys)
+    if cover is not None:
+        left.out(UNMEASURED, np.isin(np.arange(len(frames)), population[cover.place < 0]))
     if thin and request.min_gap:
         left.out("same picture as an excluded frame", same)
         left.out("too near to an excluded frame", near)
@@ -102,7 +119,8 @@ def make_pool(frames: "pd.DataFrame", request: SampleRequest, excluded: Excluded
         rows = np.flatnonzero(left.open)
         crowded[rows] = crowded_out(frames.iloc[rows], priority[left.open[population]], request.min_gap)
         left.out("too near to a frame of higher priority", crowded)
-    return Pool(frames, depth_range, population, left.open[population], priority, left.counts, named, same, near)
+    drawn_from = left.open[population]
+    return Pool(frames, depth_range, population, drawn_from, priority, left.counts, named, same, near, cover)
 
 
 def _leaking(frames: "pd.DataFrame", rows: Rows, request: SampleRequest, excluded: Excluded) -> tuple[Mask, Mask]:

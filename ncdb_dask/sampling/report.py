@@ -1,5 +1,6 @@
 """The figures of a calibration set, for people and for programs."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,6 +9,8 @@ from ncdb_dask.sampling.choose import Stratum
 
 # Random sets that a distance is set beside: the largest of twenty is the usual 5 % bound.
 RANDOM_SETS = 20
+# Shares of the activations' ranges whose sizes are told.
+GOALS = (0.9, 0.99)
 UNITS = {
     "mean_depth": ("Mean depth", " m"),
     "pixel_depth": ("Pixel depth", " m"),
@@ -31,6 +34,49 @@ class Distance:
     value: float | None
     random_median: float | None
     random_worst: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a set covers of the ranges that activations reach on all measured frames of the population.
+
+    Shares are means over the tensors, 0 to 1; see `ncdb_dask.sampling.coverage.worths`.
+
+    Attributes
+    ----------
+    statistics : str
+        Folder of the activation statistics.
+    tensors, frames : int
+        Activations, and frames of the population that have statistics.
+    share : float
+        Of the set.
+    by_size : tuple of float
+        Of its first frame, its first two, and so on.
+    most, enough : float, int
+        What all frames that can be chosen cover, and how many of them the strategy takes for it.
+    random_median, random_worst : float
+        Of `RANDOM_SETS` random sets of the same size, drawn from the measured frames.
+    """
+
+    statistics: str
+    tensors: int
+    frames: int
+    share: float
+    by_size: tuple[float, ...] = field(repr=False)
+    most: float
+    enough: int
+    random_median: float
+    random_worst: float
+
+    def lines(self) -> list[str]:
+        """Return what a person should know."""
+        steps = [(goal, next((n for n, share in enumerate(self.by_size, 1) if share >= goal), None)) for goal in GOALS]
+        reached = "".join(f"{goal:.0%} with its first {size}, " for goal, size in steps if size is not None)
+        return [
+            f"Covers        {_percent(self.share)} of the ranges of {self.tensors} activations on {self.frames} frames"
+            f"  (random {_percent(self.random_median)}, {_percent(self.random_worst)})",
+            f"              {reached}at most {_percent(self.most)}, which {self.enough} chosen by coverage reach",
+        ]
 
 
 @dataclass(frozen=True)
@@ -73,6 +119,8 @@ class SampleReport:
         Frames of the population and of the set.
     pixel_histogram : tuple of (tuple of int, tuple of int)
         Pixels of the population and of the set by depth (`ncdb_dask.scanning.stats.histogram_edges`).
+    coverage : Coverage or None
+        Of a set that was chosen by activation statistics.
     """
 
     split: str
@@ -95,6 +143,7 @@ class SampleReport:
     scene_types: Mapping[str, tuple[int, int]]
     lighting: Mapping[str, tuple[int, int]]
     pixel_histogram: tuple[tuple[int, ...], tuple[int, ...]] = field(repr=False)
+    coverage: Coverage | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -113,6 +162,8 @@ class SampleReport:
             lines.append(
                 f"Distinct      {self.effective_frames:.1f} of {self.compared_frames} (near-duplicates count once)"
             )
+        if self.coverage is not None:
+            lines += self.coverage.lines()
         return "\n".join([*lines, *(f"Note          {note}" for note in self.notes)])
 
     def _table(self) -> list[str]:
@@ -124,6 +175,11 @@ class SampleReport:
             for s in self.strata
         ]
         return [header, *rows]
+
+
+def _percent(share: float) -> str:
+    """Round down: 100% says that nothing is missing."""
+    return f"{math.floor(1000 * share) / 10:.1f}%"
 
 
 def _distance(name: str, distance: Distance) -> str:

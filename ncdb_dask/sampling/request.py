@@ -17,6 +17,7 @@ STRATEGIES: Mapping[str, tuple[str, ...]] = {
     "stratified": (DEPTH_RANGE,),
     "balanced": (DEPTH_RANGE, "scene_type"),
     "matched": (DEPTH_RANGE,),
+    "coverage": (),
     "random": (),
     "uniform": (),
     "first": (),
@@ -106,6 +107,8 @@ class SampleRequest:
         Least difference of frame numbers within a recording; 0 for none.
     eligible : Eligibility
         Which frames may be chosen at all.
+    statistics : str or None
+        Folder of the activation statistics, for ``coverage``.
     """
 
     size: int
@@ -118,6 +121,7 @@ class SampleRequest:
     exclude: tuple[str, ...]
     min_gap: int
     eligible: Eligibility
+    statistics: str | None = None
 
     @classmethod
     def of(
@@ -137,6 +141,7 @@ class SampleRequest:
         ambiguous: str = LEAVE_OUT,
         synthetic: str = KEEP,
         beyond: str = LEAVE_OUT,
+        statistics: Location | None = None,
     ) -> "SampleRequest":
         """Check the options; texts are comma lists.
 
@@ -154,9 +159,15 @@ class SampleRequest:
             ("ratios", ratios, ("stratified",)),
             ("weights", weights, ("balanced",)),
             ("by", by, ("balanced", "matched")),
+            ("statistics", statistics, ("coverage",)),
         ):
             if value is not None and strategy not in users:
                 raise SampleError(f"--{name} is for --strategy {' or '.join(users)}; {strategy} does not use it")
+        if strategy == "coverage" and statistics is None:
+            raise SampleError(
+                "strategy coverage: found no --statistics, expected the folder in which "
+                "ncdb_dask.activation_statistics or ncdb-dask quantize keeps those of the frames"
+            )
         depth_bins = DepthBins.of(_numbers("bins", bins), _listed(names))
         columns = STRATEGIES[strategy] if by is None else _columns(_listed(by) or ())
         table = None if weights is None else read_weights(weights, columns, depth_bins)
@@ -164,7 +175,8 @@ class SampleRequest:
         eligible = Eligibility.of(min_valid, ambiguous, synthetic, beyond)
         excluded = [exclude] if isinstance(exclude, (str, os.PathLike)) else exclude or ()
         kept_out = tuple(os.fspath(place) for place in excluded)
-        return cls(size, strategy, depth_bins, columns, shares, table, seed, kept_out, min_gap, eligible)
+        kept = None if statistics is None else os.fspath(statistics)
+        return cls(size, strategy, depth_bins, columns, shares, table, seed, kept_out, min_gap, eligible, kept)
 
 
 def _check_whole(name: str, value: object, expected: str, least: int | None = None) -> None:

@@ -8,7 +8,9 @@ from click.testing import CliRunner, Result
 from helpers.scans import forge, key, row
 from helpers.trees import write_split
 
+import ncdb_dask
 from ncdb_dask.cli.main import main
+from ncdb_dask.training.shipped import shipped_network
 
 ROWS = [
     row(
@@ -80,6 +82,7 @@ def test_every_option_reaches_the_request(scan, tmp_path):
         "by": ["depth_range", "lighting"],
         "ratios": None,
         "weights": {"low/day": 1.0, "high/day": 3.0},
+        "statistics": None,
         "bins": [0, 5, 30],
         "names": ["low", "high"],
         "exclude": [f"{tmp_path}/val.json", f"{tmp_path}/test.json"],
@@ -98,7 +101,10 @@ def test_every_option_reaches_the_request(scan, tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--strategy", "best"], "strategy 'best': expected one of stratified, balanced, matched, random, uniform"),
+        (
+            ["--strategy", "best"],
+            "strategy 'best': expected one of stratified, balanced, matched, coverage, random, uniform",
+        ),
         (["--size", "0"], "size 0: expected a number of frames, at least 1"),
         (["--size", "1000"], "1000 frames are wanted and 199 can be chosen (near 24, mid 50, far 70, very_far 55)"),
         (["--bins", "0,9,4"], "bins 0,9,4: expected depths in metres that rise"),
@@ -107,6 +113,9 @@ def test_every_option_reaches_the_request(scan, tmp_path):
             ["--strategy", "random", "--ratios", "1,0,0,0"],
             "--ratios is for --strategy stratified; random does not use it",
         ),
+        (["--strategy", "coverage"], "strategy coverage: found no --statistics, expected the folder"),
+        (["--statistics", "kept"], "--statistics is for --strategy coverage; stratified does not use it"),
+        (["--strategy", "coverage", "--statistics", "kept"], "kept: holds no activation statistics; make those of the"),
         (["--strategy", "balanced", "--by", "colour"], "by 'colour' is no column"),
         (["--strategy", "balanced", "--by", "mean_depth"], "column mean_depth has 199 different values"),
         (["--strategy", "balanced", "--weights", "none.toml"], "none.toml: no weight table that can be read"),
@@ -211,3 +220,28 @@ def test_a_contact_sheet_from_the_command_line(data, tmp_path):
     assert result.exit_code == 0, result.output
     assert f"Contact sheet {tmp_path}/set.sheet.png" in result.stdout
     assert (tmp_path / "set.sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_coverage_of_the_shipped_network_on_rendered_frames(tmp_path):
+    tree, scanned, kept = tmp_path / "tree", tmp_path / "scan", tmp_path / "statistics"
+    assert run("synth", tree, "--scenes", 6, "--frames", 8).exit_code == 0
+    assert run("scan", tree, scanned, "--split", "train_split.json", "--split", "val_split.json").exit_code == 0
+    found = ncdb_dask.activation_statistics(shipped_network(), kept, root=tree, split="train_split.json")
+    common = ["--size", 16, "--exclude", "val_split.json", "--json"]
+    answer = json.loads(
+        run("sample", scanned, tmp_path / "set.json", *common, "--strategy", "coverage", "--statistics", kept).stdout
+    )
+    cover = answer["coverage"]
+    assert cover["statistics"] == found.folder
+    assert (cover["tensors"], cover["frames"]) == (len(found.tensors), len(found.frames))
+    assert (
+        cover["random_worst"] <= cover["random_median"] < cover["share"] == cover["by_size"][15] <= cover["most"] == 1
+    )
+    first = json.loads((tmp_path / "set.json").read_text())[: cover["enough"]]
+    assert {(item["dataset_root"], item["new_filename"]) for item in first} <= {*found.frames}
+    # So many frames give minmax, which is all that their extremes decide, the ranges of all frames.
+    everything = ["--size", cover["enough"], *common[2:], "--strategy", "coverage", "--statistics", kept]
+    assert json.loads(run("sample", scanned, tmp_path / "all.json", *everything).stdout)["coverage"]["share"] == 1
+    some = ncdb_dask.activation_statistics(shipped_network(), kept, root=tree, split=tmp_path / "all.json")
+    assert len(some.frames) == cover["enough"] < len(found.frames)
+    assert some.ranges("minmax") == found.ranges("minmax")

@@ -40,7 +40,7 @@ def test_columns_of_the_strategies():
     [
         (
             {"strategy": "best"},
-            "strategy 'best': expected one of stratified, balanced, matched, random, uniform, first",
+            "strategy 'best': expected one of stratified, balanced, matched, coverage, random, uniform, first",
         ),
         ({"size": 0}, "size 0: expected a number of frames, at least 1"),
         ({"size": -3}, "size -3: expected a number of frames, at least 1"),
@@ -50,6 +50,17 @@ def test_columns_of_the_strategies():
             "--ratios is for --strategy stratified; random does not use it",
         ),
         ({"weights": {}, "strategy": "matched"}, "--weights is for --strategy balanced; matched does not use it"),
+        (
+            {"statistics": "kept", "strategy": "random"},
+            "--statistics is for --strategy coverage; random does not use it",
+        ),
+        ({"strategy": "coverage"}, "strategy coverage: found no --statistics, expected the folder in which"),
+        (
+            {"strategy": "coverage", "statistics": "kept", "ratios": "1,0,0,0"},
+            "--ratios is for --strategy stratified; coverage does not use it",
+        ),
+        ({"strategy": "coverage", "statistics": "kept", "by": "lighting"}, "--by is for --strategy balanced or"),
+        ({"strategy": "coverage", "statistics": "kept", "weights": {}}, "--weights is for --strategy balanced;"),
         ({"by": "lighting"}, "--by is for --strategy balanced or matched; stratified does not use it"),
         ({"by": "lighting", "strategy": "first"}, "--by is for --strategy balanced or matched; first does not use it"),
         ({"ratios": "0.5,0.5,0.5,0.5"}, "sum to 2; expected shares from 0 to 1 that sum to 1"),
