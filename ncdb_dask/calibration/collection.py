@@ -118,7 +118,7 @@ class Collection:
         """
         usable = {(str(frame.dataset_root), str(frame.stem)): frame for frame in frames if frame.status is None}
         wanted = list(usable)
-        with _advising_removal(self.out):
+        with advising_removal(self.out):
             read_plan(self.out)
         held = held_plan(self.out, STATISTICS)
         if held is None:
@@ -133,7 +133,7 @@ class Collection:
         rows = chosen_places(places, pictures)
         # What was wrong with a frame may have been mended.
         missing = {key for key in wanted if key not in rows or rows[key].status != "ok"}
-        with _advising_removal(self.out):
+        with advising_removal(self.out):
             planned = dict(_fitting(self.out, held, done, missing))
         added = [key for key in wanted if key in missing.difference(*planned.values())]
         run = grown_run(self.out, STATISTICS, held, held.inputs, _table(added), 0)
@@ -208,7 +208,7 @@ def _fitting(
 
 
 @contextmanager
-def _advising_removal(out: LocalFolder) -> Iterator[None]:
+def advising_removal(out: LocalFolder) -> Iterator[None]:
     """Say what to do about a plan that cannot be read; the command line has no option to start over."""
     try:
         yield

@@ -126,7 +126,9 @@ def _in_order(row: Row) -> tuple[Integers, Integers, Integers]:
     rank = np.where(bins < NEGATIVE, bins, NEGATIVE - bins)
     tensor = np.repeat(np.arange(len(row["filled"])), row["filled"])
     finite = np.abs(rank) < NOT_FINITE
-    tensor, rank, counts = tensor[finite], rank[finite], row["counts"][finite].astype(np.int64)
-    # Runs that rise and fall by turns, which this sort merges.
+    counts = row["counts"].astype(np.int64)
+    if not finite.all():
+        tensor, rank, counts = tensor[finite], rank[finite], counts[finite]
+    # Runs that rise and fall by turns, which this sort merges; no bin leaves its tensor.
     order = np.argsort((tensor << 16) + rank, kind="stable")
-    return tensor[order], rank[order], counts[order]
+    return tensor, rank[order], counts[order]

@@ -2,7 +2,7 @@
 
 import os
 
-from ncdb_dask.calibration.collection import STATISTICS
+from ncdb_dask.calibration.collection import STATISTICS, advising_removal
 from ncdb_dask.errors import CalibrationError
 from ncdb_dask.store.folder import LocalFolder
 from ncdb_dask.store.plan import Plan, read_plan
@@ -22,12 +22,12 @@ def find_statistics(place: LocalFolder) -> LocalFolder:
     OSError
         Where the storage fails.
     """
-    plan = read_plan(place)
+    plan = _plan(place)
     if plan is not None and plan.kind != STATISTICS.name:
         raise CalibrationError(f"{place.url}: holds a {plan.kind}; expected a folder of activation statistics")
     if plan is not None:
         return place
-    below = {name: _plan(place, name) for name in sorted(place.list().folders)}
+    below = {name: _plan(_below(place, name)) for name in sorted(place.list().folders)}
     found = {name: plan for name, plan in below.items() if plan is not None and plan.kind == STATISTICS.name}
     if not found:
         raise CalibrationError(
@@ -43,8 +43,13 @@ def find_statistics(place: LocalFolder) -> LocalFolder:
             "(the report of a quantization names its own under 'statistics')"
         )
     (name,) = found
+    return _below(place, name)
+
+
+def _below(place: LocalFolder, name: str) -> LocalFolder:
     return LocalFolder(os.path.join(place.path, name))
 
 
-def _plan(place: LocalFolder, name: str) -> Plan | None:
-    return read_plan(LocalFolder(os.path.join(place.path, name)))
+def _plan(folder: LocalFolder) -> Plan | None:
+    with advising_removal(folder):
+        return read_plan(folder)

@@ -5,6 +5,7 @@
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from ncdb_dask.calibration.histogram import Histogram, ordered, quantile
 from ncdb_dask.calibration.kept import find_statistics
 from ncdb_dask.errors import CalibrationError, PlanError
 from ncdb_dask.store.folder import LocalFolder
+from ncdb_dask.store.plan import PLAN_FILE
 
 FRAMES = 7
 
@@ -157,3 +159,11 @@ def test_where_there_are_none_the_error_says_what_makes_them(tmp_path):
     for place in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(CalibrationError, match=r"holds no activation statistics; make .*activation_statistics\("):
             find_statistics(LocalFolder(str(place)))
+
+
+def test_a_damaged_plan_is_to_be_removed(kept, tmp_path):
+    shutil.copytree(kept.out.path, tmp_path / "kept/0123")
+    (tmp_path / "kept/0123" / PLAN_FILE).write_text("{")
+    for place in ("kept", "kept/0123"):
+        with pytest.raises(PlanError, match=r"kept/0123: the plan of these statistics is damaged .* remove the folder"):
+            find_statistics(LocalFolder(str(tmp_path / place)))
