@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ncdb_dask.errors import TrainingError
+from ncdb_dask.quantization.opsets import one_line
 from ncdb_dask.training.branches import BranchRanges
 from ncdb_dask.training.data import Sample
 from ncdb_dask.training.history import Row
@@ -120,8 +121,14 @@ def train(plan: FinetunePlan, progress: Progress) -> Iterator[Trained]:
             plan.folder(name),
             device,
         )
-        network = plan.source.build(training.seed).to(device)
-        with _penalty(recipe.penalty, network.network, pictures[0]) as penalty:
+        network = plan.source.build(training.seed)
+        with ExitStack() as held:
+            try:
+                penalty = held.enter_context(_penalty(recipe.penalty, network.to(device).network, pictures[0]))
+            except RuntimeError as error:  # of CUDA's memory, of tensors that a stranger's code makes on the CPU
+                raise TrainingError(
+                    f"[training] device = {training.device!r}: torch stops: {one_line(error)}"
+                ) from error
             trainer = Trainer(setting, network, penalty, loader, progress)
             history = trainer.run()
         network.network.load_state_dict(best_weights(setting, trainer.best))

@@ -141,7 +141,8 @@ class Trainer:
         row: Row = {"lambda": setting.factor, "epoch": epoch, **means, **found.figures}
         row |= {"learning_rate": self.stepper.optimizer.param_groups[0]["lr"]} if epoch else {}
         self.history.append(row | {"validated": found.frames, "not_validated": len(found.faults), "seconds": seconds})
-        weights = self.network.network.state_dict()
+        # Of the CPU, so that who reads it with torch alone needs no GPU.
+        weights = {name: value.cpu() for name, value in self.network.network.state_dict().items()}
         if epoch and self.best == epoch:
             save(setting.folder, BEST, {"identity": setting.identity, "epoch": epoch, "network": weights, "row": row})
         held = self.stepper.state_dict() | {"history": self.history}

@@ -18,6 +18,8 @@ from ncdb_dask.training.losses import smoothness, supervised
 from ncdb_dask.training.recipe_sections import LossRecipe, TrainingRecipe
 from ncdb_dask.training.source import Outputs
 
+LEAST_FACTOR = 2.0**-16  # of half precision, which begins at 2^16: a slope that is too large with it is none
+
 
 class DivergedError(Exception):
     """A loss that is no number; the training says what to do."""
@@ -82,7 +84,7 @@ class Stepper:
         self._scaler = torch.amp.GradScaler(kind, enabled=self.half)
 
     def step(self, batch: Batch, done: int, steps: int) -> dict[str, float]:
-        """Go one step.
+        """Go one step; where half precision is too small for its slope, with another factor until it is not.
 
         Parameters
         ----------
@@ -100,15 +102,27 @@ class Stepper:
         Raises
         ------
         DivergedError
-            Where their sum is no finite number; the weights are as they were.
+            Where their sum is no finite number, or in half precision its slope; the weights are as they were.
         """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate(done, steps)
+        while True:
+            factor, found = self._scaler.get_scale(), self._tried(batch)
+            now = self._scaler.get_scale()
+            if now >= factor:
+                return found
+            # The step was left out. Going on with the next batch would lose this one, and tell nothing of a slope
+            # that is never a number.
+            if now < LEAST_FACTOR:
+                raise DivergedError(f"the loss is {found['loss']:g}, but its slope is no finite number")
+
+    def _tried(self, batch: Batch) -> dict[str, float]:
+        """Go a step, unless the scaler leaves it out and lowers its factor."""
         loss = self._loss(batch)
         penalty = self._penalty()
         total = loss + self._setting.factor * penalty
         if not torch.isfinite(total):
             raise DivergedError(f"the loss is {loss.item():g}, the penalty {penalty.item():g}")
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(done, steps)
         self.optimizer.zero_grad()
         self._scaler.scale(total).backward()
         self._scaler.unscale_(self.optimizer)
@@ -116,7 +130,6 @@ class Stepper:
         norm = nn.utils.clip_grad_norm_(self._network.parameters(), limit)
         self._scaler.step(self.optimizer)
         self._scaler.update()
-        # Infinite where the scaler tries another factor, and leaves the step out.
         finite = norm.item() if torch.isfinite(norm) else 0.0
         return {"loss": loss.item(), "penalty": penalty.item(), "gradient_norm": finite}
 

@@ -41,7 +41,7 @@ class Validation:
 def validate(
     network: Outputs, batches: Iterable[Batch], spec: OutputSpec, rules: Protocol, device: torch.device
 ) -> Validation:
-    """Evaluate a network in torch, in single precision.
+    """Evaluate a network in torch, in single precision (on CUDA, as torch allows it: with TF32).
 
     Raises
     ------

@@ -329,6 +329,45 @@ def test_weights_that_are_no_numbers_are_never_kept(size, says, root, tmp_path):
     assert all(torch.isfinite(one).all() for one in weights_in(tmp_path / "out/lambda_1/last.pt").values())
 
 
+# Half precision, played on the CPU: its gradients overflow like those of CUDA
+
+
+def halved(made):
+    """Let a training scale its loss, and tell what was tried and what became a step."""
+    made.stepper.half, made.stepper._scaler = True, torch.amp.GradScaler("cpu")
+    tried, taken, kept = [], [], made.stepper._tried
+    made.stepper._tried = lambda batch: (tried.append(tuple(batch.indices)), kept(batch))[1]
+    made.stepper.optimizer.register_step_pre_hook(lambda *_: taken.append(tried[-1]))
+    return tried, taken
+
+
+def test_a_step_that_half_precision_is_too_small_for_is_tried_again(root, tmp_path):
+    made = trainer(planned(root, tmp_path / "out"))
+    tried, taken = halved(made)
+    limit = 2.0**11
+    # A slope that overflows above a factor, as half precision's would.
+    made.network.network.last.bias.register_hook(
+        lambda slope: slope * (math.inf if made.stepper._scaler.get_scale() > limit else 1)
+    )
+    made.run()
+    assert len(taken) == 2 * STEPS
+    assert tried == [taken[0]] * 5 + taken  # from 2^16 to 2^11
+    assert made.stepper._scaler.get_scale() == limit
+    assert all(row["gradient_norm"] > 0 for row in made.history[1:])
+
+
+def test_a_slope_that_is_never_a_number_is_told(root, tmp_path):
+    made = trainer(planned(root, tmp_path / "out"))
+    _, taken = halved(made)
+    made.network.network.last.bias.register_hook(lambda slope: slope * math.nan)
+    with pytest.raises(
+        TrainingError, match=r"epoch 1, step 1: the loss is [\d.]+, but its slope is no finite number.*or amp = false"
+    ):
+        made.run()
+    assert not taken
+    assert not (tmp_path / "out" / "lambda_0" / "best.pt").exists()
+
+
 # Interruptions
 
 
