@@ -129,5 +129,6 @@ def _triple(values: npt.NDArray[np.float64]) -> Triple:
 
 
 def _alike(found: Array, value: Array) -> bool:
-    apart = np.abs(found.astype(np.float64) - value.astype(np.float64)).max()
+    with np.errstate(invalid="ignore"):  # damaged bytes may be any number, signalling NaN too
+        apart = np.abs(found.astype(np.float64) - value.astype(np.float64)).max()
     return bool(apart <= CLOSE * max(np.ptp(value), 1e-12))

@@ -30,6 +30,7 @@ from PIL import Image
 
 import ncdb_dask
 from ncdb_dask.errors import ExportError, NcdbError
+from ncdb_dask.exporting import causes
 
 FIRST = "synced_data/a/0000000000"
 FORMS_OF_FILES = ["images", "resized", "npy", "raw", "rknn", "ncnn"]
@@ -643,3 +644,8 @@ def test_many_files_of_one_fault_are_one_line(root, out):
         (out / "images" / name).write_bytes(b"x" * (number + 1))
     lines = ncdb_dask.verify_export(out).text().splitlines()
     assert len([line for line in lines if "has another size since it was exported" in line]) == 1
+
+
+def test_a_signalling_nan_is_like_nothing_and_no_warning() -> None:
+    damaged = np.array([0x7F800001], dtype=np.uint32).view(np.float32)
+    assert not causes._alike(damaged, np.ones(1, dtype=np.float32))
