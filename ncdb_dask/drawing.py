@@ -24,6 +24,19 @@ def two_rows() -> "tuple[Figure, Any]":
     return figure, figure.subplots(2, 1)
 
 
+def panels(count: int) -> "tuple[Figure, list[Axes]]":
+    """Return a figure of so many panels, three in a row at most, on one scale, and their axes."""
+    columns = 2 if count == 4 else min(3, count)
+    rows = -(-count // columns)
+    figure = _figure(max(7.0, 5.0 * columns), 0.5 + 3.8 * rows, 110)
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
+    for one in axes[count:]:
+        one.set_axis_off()
+    for one in axes:
+        one.yaxis.set_tick_params(labelleft=True)
+    return figure, axes[:count]
+
+
 def one_panel(width: float, height: float) -> "Axes":
     """Return the axes of a figure of so many inches, sharp enough for a page that is printed."""
     axes: Axes = _figure(width, height, 160).subplots()

@@ -41,6 +41,10 @@ class StorageError(NcdbError):
     """A folder that cannot be read or written."""
 
 
+class StudyError(NcdbError):
+    """A study that cannot be made as asked."""
+
+
 class TrainingError(NcdbError):
     """A training that cannot begin as asked, or had to stop; its last good checkpoint is kept."""
 

@@ -12,7 +12,7 @@ from ncdb_dask.api.locations import Location, local
 from ncdb_dask.calibration.collection import Collection
 from ncdb_dask.calibration.frames import CalibrationFrame
 from ncdb_dask.calibration.job import StatisticsJob
-from ncdb_dask.calibration.statistics import LEAVE_OUT, ActivationStatistics, added_up, faulty, require_usable
+from ncdb_dask.calibration.statistics import LEAVE_OUT, ActivationStatistics, Measured, faulty, require_usable
 from ncdb_dask.model.session import NetworkReference
 from ncdb_dask.model.spec import find_spec, read_spec
 from ncdb_dask.quantization.prepare import load, prepared
@@ -121,6 +121,19 @@ def collected(
 
     At least one frame is not faulty by itself, as `require_usable` finds. `advice` is its, too.
     """
+    found = measured(collection, frames, client=client, observer=observer)
+    with reported(collection.out, "read"):
+        return found.statistics(frames, skip_bad=skip_bad, advice=advice)
+
+
+def measured(
+    collection: Collection,
+    frames: Sequence[CalibrationFrame],
+    *,
+    client: "Client | None" = None,
+    observer: Observer = nobody,
+) -> Measured:
+    """Run the frames that are missing, so that any of the frames can be added up."""
     out, observed = collection.out, collection.observed
     with reported(out, "write", RESUMABLE):
         plan = collection.plan(frames, partial(ordered_stream, client=client))
@@ -135,6 +148,4 @@ def collected(
             with reported(out, "write"):
                 plan.tidy()
             told(RunFinished())
-    with reported(out, "read"):
-        rows = plan.rows(receipts)
-        return added_up(observed.tensors, observed.axes, frames, rows, out.url, skip_bad=skip_bad, advice=advice)
+    return Measured(out, observed.tensors, observed.axes, tuple(receipts), plan.pictures)

@@ -86,8 +86,7 @@ class Collection:
         """
         data = model.SerializeToString(deterministic=True)
         settings = _settings(hashlib.sha256(data).hexdigest(), reader, provider)
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-        out = LocalFolder(os.path.join(place.path, key[:16]))
+        out = _below(place, settings)
         shown = with_outputs(model, tensors_of(model)).SerializeToString(deterministic=True)
         for name, content in ((FP32_FILE, data), (OBSERVED_FILE, shown)):
             if not _holds(out, name, content):
@@ -192,6 +191,25 @@ class CollectionPlan:
         """Remove the half-written files that died attempts have left."""
         for place in ("", PLAN_FOLDER, RECEIPT_FOLDER):
             self.out.remove_abandoned(place)
+
+
+def held_frames(place: LocalFolder, model: "ModelProto", reader: FrameReader, provider: str) -> frozenset[Key]:
+    """Return the frames whose statistics are there; nothing is written. For arguments and errors see `Collection.at`.
+
+    Whether their pictures were replaced since is not looked at.
+    """
+    data = model.SerializeToString(deterministic=True)
+    out = _below(place, _settings(hashlib.sha256(data).hexdigest(), reader, provider))
+    plan = read_plan(out)
+    if plan is None or plan.kind != STATISTICS.name:
+        return frozenset()
+    places = places_of(out, read_receipts(out, plan).values())
+    return frozenset(key for key, rows in places.items() if any(row.status == "ok" for row in rows))
+
+
+def _below(place: LocalFolder, settings: Mapping[str, Any]) -> LocalFolder:
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return LocalFolder(os.path.join(place.path, key[:16]))
 
 
 def _fitting(

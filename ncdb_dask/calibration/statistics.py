@@ -13,11 +13,11 @@ from ncdb_dask.calibration.frames import CalibrationFrame
 from ncdb_dask.calibration.observed import Axes, named_axes, tensors_of
 from ncdb_dask.calibration.ranges import PERCENTILE, Range, find_range
 from ncdb_dask.calibration.scheme import Scheme
-from ncdb_dask.calibration.stored_rows import Key, rows_of_frames
+from ncdb_dask.calibration.stored_rows import Key, chosen_places, places_of, rows_of_frames
 from ncdb_dask.errors import CalibrationError, PlanError
 from ncdb_dask.store.folder import LocalFolder, file_at, reported
 from ncdb_dask.store.plan import Plan, read_plan
-from ncdb_dask.store.shards import read_receipts
+from ncdb_dask.store.shards import Receipt, read_receipts
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -110,6 +110,61 @@ class ActivationStatistics:
         place, _ = file_at(os.fspath(path))
         with reported(place, "write"):
             write_cache(path, ranges)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rows of frames that were run; made of values, so that it travels to any worker.
+
+    Attributes
+    ----------
+    folder : LocalFolder
+        Where they are kept.
+    tensors, axes
+        As of `ncdb_dask.calibration.observed.Observed`.
+    receipts : tuple of Receipt
+        Of all shards that are done.
+    pictures : mapping of (str, str) to str
+        As `CollectionPlan.pictures`.
+    """
+
+    folder: LocalFolder
+    tensors: tuple[str, ...]
+    axes: Axes
+    receipts: tuple[Receipt, ...]
+    pictures: Mapping[Key, str]
+
+    def usable(self, frames: Sequence[CalibrationFrame]) -> tuple[CalibrationFrame, ...]:
+        """Return those of some frames that could be run.
+
+        Raises
+        ------
+        PlanError
+            Where a shard is not what its receipt says.
+        OSError
+            Where the storage fails.
+        """
+        rows = chosen_places(places_of(self.folder, self.receipts), self.pictures)
+        good = {key for key, place in rows.items() if place.status == "ok"}
+        return tuple(frame for frame in frames if frame.status is None and frame.key in good)
+
+    def statistics(
+        self, frames: Sequence[CalibrationFrame], *, skip_bad: bool = False, advice: str = LEAVE_OUT
+    ) -> ActivationStatistics:
+        """Add up those of some of the frames; see `added_up`.
+
+        Raises
+        ------
+        CalibrationError
+            As `added_up`.
+        PlanError
+            Where a shard is not what its receipt says.
+        OSError
+            Where the storage fails.
+        """
+        wanted = [(str(frame.dataset_root), str(frame.stem)) for frame in frames if frame.status is None]
+        rows = rows_of_frames(self.folder, self.receipts, wanted, self.pictures)
+        return added_up(self.tensors, self.axes, frames, rows, self.folder.url, skip_bad=skip_bad, advice=advice)
 
 
 def stored(folder: LocalFolder, keys: Sequence[Key], *, input_name: str, layout: str) -> ActivationStatistics:

@@ -8,9 +8,9 @@ from html import escape
 from ncdb_dask.comparison import charts, tables
 from ncdb_dask.comparison.against import LOSERS, RECORDINGS, Against
 from ncdb_dask.comparison.comparison import Comparison
+from ncdb_dask.comparison.html import document, listed, picture, section, soft, terms
 from ncdb_dask.comparison.pairs import Evaluated
 from ncdb_dask.comparison.sentences import change, sentence
-from ncdb_dask.comparison.style import STYLE
 from ncdb_dask.comparison.worst import Panel
 from ncdb_dask.evaluation.blocks import LEAST
 
@@ -38,25 +38,13 @@ def page(comparison: Comparison, panels: Mapping[str, Sequence[Panel]] | None = 
         f"<h1>{title}</h1>",
         '<p class="soft">A comparison of depth evaluations, frame by frame.</p>',
         *(_sentence(against) for against in comparison.against),
-        _section("Verdicts", tables.verdicts(comparison), _soft(comparison.verdict_note)),
-        _section("What was compared", _compared(comparison), _notes(comparison)),
+        section("Verdicts", tables.verdicts(comparison), soft(comparison.verdict_note)),
+        section("What was compared", _compared(comparison), _notes(comparison)),
         *(_against(comparison, against) for against in comparison.against),
         _panels(panels or {}),
-        _section("How to read this", _reading(comparison)),
+        section("How to read this", _reading(comparison)),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head>\n<body><main>\n{chr(10).join(parts)}\n</main></body></html>\n"
-    )
-
-
-def _section(title: str, *parts: str) -> str:
-    return f"<section><h2>{title}</h2>{''.join(parts)}</section>"
-
-
-def _soft(text: str) -> str:
-    return f'<p class="soft">{escape(text)}</p>'
+    return document(title, parts)
 
 
 def _sentence(against: Against) -> str:
@@ -75,7 +63,7 @@ def _compared(comparison: Comparison) -> str:
         items.append(
             (f"{against.other} against {against.baseline}", escape(f"{frames}; {comparison.resampling(against)}"))
         )
-    return f"<dl>{''.join(f'<dt>{escape(term)}</dt><dd>{text}</dd>' for term, text in items)}</dl>"
+    return terms(items)
 
 
 def _evaluation(each: Evaluated) -> str:
@@ -88,35 +76,30 @@ def _evaluation(each: Evaluated) -> str:
 def _notes(comparison: Comparison) -> str:
     if not comparison.notes:
         return ""
-    return f"<h3>Notes</h3><ul>{''.join(f'<li>{escape(note)}</li>' for note in comparison.notes)}</ul>"
+    return f"<h3>Notes</h3>{listed(comparison.notes)}"
 
 
 def _against(comparison: Comparison, against: Against) -> str:
     title = f"{escape(against.other)} against {escape(against.baseline)}"
     pictures = (
-        _picture("Difference of the metrics that are ratios", charts.forest(against), title),
-        _picture("abs_rel frame by frame", charts.scatter(against), title),
+        picture("Difference of the metrics that are ratios", charts.forest(against), title),
+        picture("abs_rel frame by frame", charts.scatter(against), title),
     )
-    return _section(
+    return section(
         title,
         tables.metrics(against),
-        _soft(f"Means over frames. Intervals: {comparison.resampling(against)}."),
+        soft(f"Means over frames. Intervals: {comparison.resampling(against)}."),
         f'<div class="pictures">{"".join(pictures)}</div>',
         "<h3>abs_rel by true depth of the pixel</h3>",
-        _picture("What each depth range adds to the difference", charts.contributions(against), title),
+        picture("What each depth range adds to the difference", charts.contributions(against), title),
         tables.ranges(against),
-        _soft("A frame counts where it has such pixels. What the ranges add sums to the difference over all pixels."),
+        soft("A frame counts where it has such pixels. What the ranges add sums to the difference over all pixels."),
         "<h3>abs_rel by recording</h3>",
-        _picture("Difference along the recordings", charts.along(against), title),
+        picture("Difference along the recordings", charts.along(against), title),
         *_recordings(against),
         *_groups(against),
         *_losers(against),
     )
-
-
-def _picture(title: str, png: bytes, about: str) -> str:
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return f'<figure><figcaption>{title}</figcaption><img src="{source}" alt="{title}: {about}"></figure>'
 
 
 def _groups(against: Against) -> list[str]:
@@ -132,13 +115,13 @@ def _recordings(against: Against) -> list[str]:
         return []
     shown = tables.groups("Recording", against, against.recordings)
     capped = f"The {RECORDINGS} of {against.all_recordings:,} recordings that lost most."
-    return [shown, _soft(capped)] if against.all_recordings > RECORDINGS else [shown]
+    return [shown, soft(capped)] if against.all_recordings > RECORDINGS else [shown]
 
 
 def _losers(against: Against) -> list[str]:
     if not against.losers:
         return []
-    return [f"<h3>Frames that lost most</h3>{tables.losers(against)}{_soft(f'At most {LOSERS} are listed.')}"]
+    return [f"<h3>Frames that lost most</h3>{tables.losers(against)}{soft(f'At most {LOSERS} are listed.')}"]
 
 
 def _panels(panels: Mapping[str, Sequence[Panel]]) -> str:
@@ -146,7 +129,7 @@ def _panels(panels: Mapping[str, Sequence[Panel]]) -> str:
     for label, pictures in panels.items():
         if pictures:
             parts.append(f"<h3>{escape(label)}</h3>{''.join(_panel(label, each) for each in pictures)}")
-    return _section("The worst frames of each evaluation", *parts) if parts else ""
+    return section("The worst frames of each evaluation", *parts) if parts else ""
 
 
 def _panel(label: str, panel: Panel) -> str:
@@ -178,4 +161,4 @@ def _reading(comparison: Comparison) -> str:
         "be marked all the same. Judge by abs_rel first, and take the others as hints.",
         "A frame counts as worse however small its loss is; the size of the loss stands in the difference.",
     )
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+    return listed(lines)

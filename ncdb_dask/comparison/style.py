@@ -1,4 +1,4 @@
-"""How the page of a comparison looks: light, printable, and readable on a phone."""
+"""How pages look: light, printable, and readable on a phone."""
 
 STYLE = """
 :root { --ink: #1f2933; --soft: #5b6673; --line: #dde2e8; --back: #f5f7f9;
@@ -26,7 +26,9 @@ th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 th:first-child, td:first-child, td.words, th.words { text-align: left; }
 td.name { white-space: normal; overflow-wrap: anywhere; min-width: 12em; }
 td.words { white-space: normal; min-width: 12em; }
-td small { color: var(--soft); }
+td.tensor { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 19em; }
+td.remedy { text-align: left; white-space: normal; min-width: 17em; }
+td small { color: var(--soft); line-height: 1.35; }
 tr:last-child td { border-bottom: 0; }
 .mark { display: inline-block; border-radius: 10px; padding: 0 9px; font-size: .82rem; font-weight: 600; }
 .mark.worse { background: var(--worse-back); color: var(--worse); }
@@ -35,10 +37,23 @@ tr:last-child td { border-bottom: 0; }
 .pictures { display: grid; gap: 20px; margin-top: 20px;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); }
 figure { margin: 0 0 6px; }
+.wide { overflow-x: auto; margin-bottom: 10px; }
+.soft + .wide { margin-top: 22px; }
+.wide img { min-width: 600px; }
+.figures { grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px; }
+.figures div { background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 10px 14px; }
+.figures dt { font-size: .86rem; margin: 0; }
+.figures dd { font-size: 1.35rem; font-variant-numeric: tabular-nums; }
+.figures small { font-size: .86rem; color: var(--soft); }
+details { margin-top: 16px; }
+summary { cursor: pointer; color: var(--soft); font-weight: 600; margin-bottom: 8px; }
+ol.steps { margin: 0; padding-left: 1.3em; }
 figure img { width: 100%; height: auto; display: block; }
 figcaption { font-weight: 600; margin-bottom: 4px; }
 .panel { border: 1px solid var(--line); border-radius: 4px; padding: 10px; margin-bottom: 12px; }
 .panel figcaption { overflow-wrap: anywhere; font-weight: 400; font-size: .9rem; }
+pre { background: var(--back); border: 1px solid var(--line); border-radius: 4px; padding: 10px 12px; margin: 0 0 14px;
+  font-size: .86rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; margin: 0; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
@@ -47,10 +62,13 @@ li { margin-bottom: 4px; overflow-wrap: anywhere; }
 @media (max-width: 600px) {
   main { padding: 14px 10px 32px; } section { padding: 14px; } h1 { font-size: 1.4rem; }
   dl { grid-template-columns: 1fr; } dt { margin-top: 6px; } th, td { padding: 4px 7px; }
+  .figures { grid-template-columns: 1fr 1fr; } td.tensor { min-width: 13em; }
 }
 @media print {
+  html { font-size: 11px; }  /* the unit of all other sizes */
   body { background: #fff; font-size: 11px; } main { max-width: none; padding: 0; }
-  section { border: 0; padding: 0; } .scroll { overflow: visible; } td, th { padding: 2px 5px; }
+  section { border: 0; padding: 0; } .scroll, .wide { overflow: visible; } .wide img { min-width: 0; }
+  td, th { padding: 2px 5px; }
   figure, tr, .sentence { break-inside: avoid; } h2, h3 { break-after: avoid; }
   .sentence, .mark { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from ncdb_dask.evaluation.blocks import LEAST, Codes, Values
 
 LEVEL = 0.95
+_EXACT = 30  # degrees of freedom up to which Student's quantile is computed from the distribution itself
+_HALVINGS = 60
 _AT_ONCE = 2**21  # blocks drawn at a time: arrays of 16 MiB
 
 
@@ -74,12 +76,24 @@ def tail(blocks: int, level: float = LEVEL) -> float:
     sqrt(n / (n - 1)) t, where t is Student's quantile with n - 1 degrees of freedom. For 9 blocks it is 0.7 % instead
     of 2.5 %.
     """
-    wide = math.sqrt(blocks / (blocks - 1)) * _student(0.5 + level / 2, blocks - 1)
+    wide = math.sqrt(blocks / (blocks - 1)) * student(0.5 + level / 2, blocks - 1)
     return NormalDist().cdf(-wide)
 
 
-def _student(share: float, freedom: int) -> float:
-    """Return a quantile of Student's distribution (Abramowitz and Stegun, 26.7.5; to 0.001 from 5 degrees on)."""
+def student(share: float, freedom: int) -> float:
+    """Return a quantile of Student's distribution.
+
+    Up to `_EXACT` degrees by bisection of the distribution itself, beyond by an expansion that is good to 1e-5 there
+    (Abramowitz and Stegun, 26.7.5).
+    """
+    if share < 0.5:
+        return -student(1 - share, freedom)
+    if freedom <= _EXACT:
+        low, high = 0.0, math.pi / 2
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if _within(middle, freedom) < 2 * share - 1 else (low, middle)
+        return math.sqrt(freedom) * math.tan(low)
     x: float = NormalDist().inv_cdf(share)
     terms = (
         (x**3 + x) / 4,
@@ -88,6 +102,19 @@ def _student(share: float, freedom: int) -> float:
         (79 * x**9 + 776 * x**7 + 1482 * x**5 - 1920 * x**3 - 945 * x) / 92160,
     )
     return math.fsum((x, *(term / freedom**power for power, term in enumerate(terms, 1))))
+
+
+def _within(angle: float, freedom: int) -> float:
+    """Return the share of Student's distribution within +-sqrt(freedom) tan(angle) (ibid., 26.7.3 and 26.7.4)."""
+    square = math.cos(angle) ** 2
+    odd = freedom % 2
+    term, total = 1.0, 0.0
+    for place in range(freedom // 2):
+        total += term
+        term *= square * (2 * place + 1 + odd) / (2 * place + 2 + odd)
+    if not odd:
+        return math.sin(angle) * total
+    return 2 / math.pi * (angle + math.sin(angle) * math.cos(angle) * total)
 
 
 def _resampled(sums: npt.NDArray[Any], counts: npt.NDArray[Any], resamples: int, seed: int) -> Values:

@@ -5,7 +5,6 @@ One description for calibration, export and evaluation; docs/reference/model_fil
 
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from ncdb_dask.errors import SpecError
 from ncdb_dask.model.keys import DECODINGS, DEFAULT_DECODING, read_keys
+from ncdb_dask.model.values import read_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,18 +177,7 @@ def read_spec(path: str | os.PathLike[str]) -> ModelSpec:
     SpecError
         Where it cannot be read, is no TOML, or holds a value that cannot be used.
     """
-    source = os.fspath(path)
-    try:
-        # Editors of some systems begin a file with a byte-order mark, which TOML does not know.
-        values = tomllib.loads(Path(path).read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise SpecError(
-            f"{source}: cannot be read ({error.strerror or error}); expected a model file in TOML"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise SpecError(f"{source}: is no TOML ({reason}); expected a model file such as model.toml") from error
-    return ModelSpec.from_dict(values, source)
+    return ModelSpec.from_dict(read_toml(path, "a model file in TOML, such as model.toml"), os.fspath(path))
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checking the values of a model file: a reader for each kind of value, and the sections that hold them.
+"""Checking the values of a model file or a recipe: a reader for each kind of value, and the sections that hold them.
 
 A reader returns the value as the program keeps it, or raises ``ValueError`` with what was expected; `read_section`
 adds the place and what was found.
@@ -7,7 +7,10 @@ adds the place and what was found.
 import difflib
 import json
 import math
+import os
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ncdb_dask.errors import SpecError
@@ -92,6 +95,90 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(names)
 
 
+def flag(value: object) -> bool:
+    """Read true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def many_texts(value: object) -> tuple[str, ...]:
+    """Read a string, or a list of at least one."""
+    names = list(value) if isinstance(value, list | tuple) else [value]
+    found = tuple(name for name in names if isinstance(name, str) and name)
+    if not found or len(found) < len(names):
+        raise ValueError("a string, or a list of them")
+    return found
+
+
+def many_numbers(low: float, high: float) -> Reader:
+    """Return a reader of a number that is not negative, or a list of different ones."""
+    one = number(low, high)
+
+    def read(value: object) -> tuple[float, ...]:
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        try:
+            found = tuple(map(one, values))
+        except ValueError as error:
+            raise ValueError(f"{error}, or a list of them") from error
+        # Six digits, because folders are named by them.
+        if not found or len({f"{abs(one):g}" for one in found}) < len(found):
+            raise ValueError("at least one number, each once (to six digits)")
+        return found
+
+    return read
+
+
+def many_wholes(low: int, high: int) -> Reader:
+    """Return a reader of a whole number, or a list of different ones."""
+    one = whole(low, high)
+
+    def read(value: object) -> tuple[int, ...]:
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        try:
+            found = tuple(map(one, values))
+        except ValueError as error:
+            raise ValueError(f"{error}, or a list of them") from error
+        if not found or len(set(found)) < len(found):
+            raise ValueError("at least one number, each once")
+        return found
+
+    return read
+
+
+def table(value: object) -> Mapping[str, object]:
+    """Read a table, whatever it holds."""
+    if not isinstance(value, Mapping):
+        raise ValueError("a table such as { name = 1 }")
+    return dict(value)
+
+
+def read_toml(path: str | os.PathLike[str], expected: str) -> dict[str, Any]:
+    """Read a file of sections.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    expected : str
+        What errors say that it should be, such as ``a recipe``.
+
+    Raises
+    ------
+    SpecError
+        Where it cannot be read, or is no TOML.
+    """
+    source = os.fspath(path)
+    try:
+        # Editors of some systems begin a file with a byte-order mark, which TOML does not know.
+        return tomllib.loads(Path(path).expanduser().read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise SpecError(f"{source}: cannot be read ({error.strerror or error}); expected {expected}") from error
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise SpecError(f"{source}: is no TOML ({reason}); expected {expected}") from error
+
+
 def read_sections(source: str, values: object, known: Sections) -> dict[str, dict[str, Any]]:
     """Check a whole model file.
 
@@ -119,10 +206,11 @@ def read_sections(source: str, values: object, known: Sections) -> dict[str, dic
     for name in values:
         if name not in known:
             raise SpecError(f"{source}: {_unknown_section(str(name), values[name], known)}")
-    return {name: _read_section(source, name, values.get(name, {}), known) for name in known}
+    return {name: read_section(source, name, values.get(name, {}), known) for name in known}
 
 
-def _read_section(source: str, section: str, values: object, known: Sections) -> dict[str, Any]:
+def read_section(source: str, section: str, values: object, known: Sections) -> dict[str, Any]:
+    """Check one section; see `read_sections`."""
     if not isinstance(values, Mapping):
         raise SpecError(f"{source}: {section} = {shown(values)}; expected a section [{section}] with its keys below it")
     found = {}

@@ -71,6 +71,15 @@ def sample_set(
     return _made(pool, rows, report)
 
 
+def chosen_keys(
+    table: ScanTable, request: SampleRequest, activations: Activations | None = None
+) -> tuple[tuple[str, str], ...]:
+    """Choose a set as `sample_set` does, without measuring it; see there."""
+    _, pool = _prepared(table, request, activations=activations)
+    rows, _ = choose(pool, request)
+    return tuple(keys_of(pool.frames.iloc[rows]))
+
+
 def measured_set(
     table: ScanTable, entries: Sequence[Entry], repeated: int, request: SampleRequest, name: str
 ) -> CalibrationSet:

@@ -12,13 +12,14 @@ from typing import Any
 from ncdb_dask.dataset.layout import depth_variants, require_data_root
 from ncdb_dask.dataset.split import Roots
 from ncdb_dask.dataset.split_file import read_splits
-from ncdb_dask.errors import PlanError, TrainingError
+from ncdb_dask.errors import TrainingError
 from ncdb_dask.evaluation.frame import Frame, FrameOptions
 from ncdb_dask.evaluation.frames import of_splits
 from ncdb_dask.evaluation.protocol import Protocol
 from ncdb_dask.model.spec import ModelSpec, read_spec
 from ncdb_dask.sampling.draw import first_by_priority, priorities
-from ncdb_dask.store.folder import Folder, LocalFolder, is_temporary, open_folder
+from ncdb_dask.store.folder import Folder, LocalFolder, open_folder
+from ncdb_dask.store.owned import require_own
 from ncdb_dask.training.checkpoint import LAST, load
 from ncdb_dask.training.data import DepthFrames
 from ncdb_dask.training.recipe import Recipe
@@ -111,7 +112,7 @@ class FinetunePlan:
         OSError
             Where the storage fails.
         """
-        require_own(self.out)
+        require_own(self.out, RECIPE_FILE, "fine-tuning")
         if self.fresh:
             self._forget()
         for name, factor in self.names.items():
@@ -184,7 +185,7 @@ def make_plan(recipe: Recipe, out: Path, fresh: bool = False) -> FinetunePlan:
         Where something cannot be read or does not fit.
     """
     place = LocalFolder(str(out))
-    require_own(place)
+    require_own(place, RECIPE_FILE, "fine-tuning")
     source = Source.of(recipe.network)
     given = recipe.network.model_spec
     spec = read_spec(shipped_file(".toml") if given == SHIPPED else given)
@@ -212,16 +213,6 @@ def make_plan(recipe: Recipe, out: Path, fresh: bool = False) -> FinetunePlan:
     for later in (recipe.quantization.split, recipe.evaluation.split):
         read_splits(later, root)  # they are needed after the training only
     return FinetunePlan(recipe, place, source, spec, train, validation, inputs, source.structure(), fresh)
-
-
-def require_own(out: LocalFolder) -> None:
-    """Refuse a folder that holds something else."""
-    if os.path.exists(out.path) and not os.path.isdir(out.path):
-        raise PlanError(f"{out.url}: is a file; expected a folder, new or of an earlier fine-tuning")
-    held = out.list()
-    foreign = [name for name in (*held.sizes, *held.folders) if not (name.startswith("_") or is_temporary(name))]
-    if foreign and RECIPE_FILE not in held.sizes:
-        raise PlanError(f"{out.url}: holds {sorted(foreign)[0]}, which no fine-tuning left; name a new folder")
 
 
 def _listed(splits: Sequence[str], root: Folder, roots: Roots, inputs: dict[str, str]) -> list[Frame]:

@@ -2,14 +2,13 @@
 
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ncdb_dask.errors import TrainingError
-from ncdb_dask.model.values import read_sections
+from ncdb_dask.model.values import read_sections, read_toml
 from ncdb_dask.training.recipe_keys import KEYS
 from ncdb_dask.training.recipe_sections import (
     OWN,
@@ -97,15 +96,8 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, object]) -> Recipe
     """
     if isinstance(recipe, Mapping):
         return Recipe.from_dict(recipe)
-    source, path = os.fspath(recipe), Path(os.path.expanduser(recipe))
-    try:
-        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise TrainingError(f"{source}: cannot be read ({error.strerror or error}); expected a recipe") from error
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise TrainingError(f"{source}: is no TOML ({reason}); expected a recipe") from error
-    return Recipe.from_dict(values, source, path.absolute().parent)
+    base = Path(recipe).expanduser().absolute().parent
+    return Recipe.from_dict(read_toml(recipe, "a recipe"), os.fspath(recipe), base)
 
 
 def _require_fit(recipe: Recipe, source: str) -> None:

@@ -1,53 +1,9 @@
 """The keys of a recipe: what each may hold."""
 
-from collections.abc import Mapping
-
-from ncdb_dask.model.values import Reader, Sections, choice, number, text, whole
+from ncdb_dask.model.values import Sections, choice, flag, many_numbers, many_texts, number, table, text, whole
 
 LARGEST = 1e6
 PENALTIES = ("none", "channel-mean", "channel-range", "branch-range")
-
-
-def flag(value: object) -> bool:
-    """Read true or false."""
-    if not isinstance(value, bool):
-        raise ValueError("true or false")
-    return value
-
-
-def many_texts(value: object) -> tuple[str, ...]:
-    """Read a string, or a list of at least one."""
-    names = list(value) if isinstance(value, list | tuple) else [value]
-    found = tuple(name for name in names if isinstance(name, str) and name)
-    if not found or len(found) < len(names):
-        raise ValueError("a string, or a list of them")
-    return found
-
-
-def many_numbers(low: float, high: float) -> Reader:
-    """Return a reader of a number that is not negative, or a list of different ones."""
-    one = number(low, high)
-
-    def read(value: object) -> tuple[float, ...]:
-        values = list(value) if isinstance(value, list | tuple) else [value]
-        try:
-            found = tuple(map(one, values))
-        except ValueError as error:
-            raise ValueError(f"{error}, or a list of them") from error
-        # Six digits, because folders are named by them.
-        if not found or len({f"{abs(one):g}" for one in found}) < len(found):
-            raise ValueError("at least one number, each once (to six digits)")
-        return found
-
-    return read
-
-
-def table(value: object) -> Mapping[str, object]:
-    """Read a table, whatever it holds."""
-    if not isinstance(value, Mapping):
-        raise ValueError("a table such as { name = 1 }")
-    return dict(value)
-
 
 KEYS: Sections = {
     "network": {

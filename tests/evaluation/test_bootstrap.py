@@ -7,7 +7,7 @@ import pytest
 
 from ncdb_dask.evaluation import bootstrap
 from ncdb_dask.evaluation.blocks import LEAST, Blocks
-from ncdb_dask.evaluation.bootstrap import intervals, tail
+from ncdb_dask.evaluation.bootstrap import intervals, student, tail
 
 # Student's 97.5 % quantiles, from the tables in every textbook.
 STUDENT = {5: 2.5706, 8: 2.3060, 19: 2.0930, 30: 2.0423, 120: 1.9799}
@@ -119,6 +119,34 @@ def test_ranks_lie_as_far_out_as_students_distribution_asks(freedom):
     blocks = freedom + 1
     wide = STUDENT[freedom] * (blocks / freedom) ** 0.5
     assert tail(blocks) == pytest.approx(NormalDist().cdf(-wide), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantiles"),
+    [
+        (1, (6.3138, 12.7062, 31.8205, 636.6192)),
+        (2, (2.9200, 4.3027, 6.9646, 31.5991)),
+        (3, (2.3534, 3.1824, 4.5407, 12.9240)),
+        (4, (2.1318, 2.7764, 3.7469, 8.6103)),
+        (5, (2.0150, 2.5706, 3.3649, 6.8688)),
+        (6, (1.9432, 2.4469, 3.1427, 5.9588)),
+    ],
+)
+def test_students_quantiles_are_those_of_the_tables(freedom, quantiles):
+    shares = (0.95, 0.975, 0.99, 0.9995)
+    assert [student(share, freedom) for share in shares] == pytest.approx(quantiles, abs=6e-5)
+    assert student(0.05, freedom) == -student(0.95, freedom)
+
+
+def test_students_quantiles_of_one_and_two_degrees_have_closed_forms():
+    for share in (0.95, 0.99, 0.9995):
+        assert student(share, 1) == pytest.approx(np.tan(np.pi * (share - 0.5)), rel=1e-9)
+        inside = 2 * share - 1
+        assert student(share, 2) == pytest.approx(inside * (2 / (1 - inside**2)) ** 0.5, rel=1e-9)
+
+
+def test_students_quantile_does_not_jump_where_the_expansion_begins():
+    assert student(0.9995, 30) > student(0.9995, 31) == pytest.approx(3.6335, abs=1e-4)
 
 
 def test_many_blocks_have_the_plain_percentiles():
