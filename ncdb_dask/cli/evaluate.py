@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from ncdb_dask.cli.network_options import rule_options
 from ncdb_dask.cli.options import COMPLETE, RunsOn, cluster_options, fresh_option, json_option, say
 
 
@@ -16,29 +17,7 @@ from ncdb_dask.cli.options import COMPLETE, RunsOn, cluster_options, fresh_optio
 @click.option("--scan", metavar="SCAN", help="Evaluate the ok rows of a finished scan instead of a split.")
 @click.option("--where", metavar="EXPR", help="Which rows of the scan, such as \"depth_range == 'far'\".")
 @click.option("--model-spec", metavar="model.toml", help="The model file.  [default: beside MODEL.onnx]")
-@click.option(
-    "--protocol",
-    metavar="NAME",
-    help="Rules of a published evaluation: ncdb, kitti-eigen, kitti-devkit, nyu, packnet, monodepth2 or "
-    "depth-anything.  [default: the model file's]",
-)
-@click.option("--min-depth", type=float, metavar="METRES", help="Least true depth that counts; see --bounds.")
-@click.option("--max-depth", type=float, metavar="METRES", help="Greatest true depth that counts.")
-@click.option(
-    "--bounds", type=click.Choice(["strict", "inclusive"]), help="strict: depths equal to these do not count."
-)
-@click.option("--crop", type=click.Choice(["none", "garg", "eigen", "nyu"]), help="Part of the picture that counts.")
-@click.option("--scaling", type=click.Choice(["none", "median"]), help="Scale each prediction to the truth's median.")
-@click.option("--clamp/--no-clamp", default=None, help="Limit predictions to the two depths.")
-@click.option(
-    "--resize", type=click.Choice(["bilinear", "nearest"]), help="How a prediction comes to the truth's size."
-)
-@click.option("--align-corners/--no-align-corners", default=None, help="Where its corner pixels come to lie.")
-@click.option("--resize-of", type=click.Choice(["depth", "inverse"]), help="What is resized: depth, or 1 / depth.")
-@click.option(
-    "--flip", type=click.Choice(["none", "mean", "fuse"]), help="Average with the mirrored picture's prediction."
-)
-@click.option("--min-pixels", type=int, help="Frames with fewer pixels that count are not judged.")
+@rule_options
 @click.option("--provider", default="cpu", show_default=True, help="ONNX Runtime's execution provider, such as cuda.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Of one call of the network.")
 @click.option(

@@ -6,6 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ncdb_dask.cli.network_options import npu_options
 from ncdb_dask.cli.options import RunsOn, cluster_options, json_option
 from ncdb_dask.errors import NcdbError
 
@@ -16,25 +17,35 @@ from ncdb_dask.errors import NcdbError
 @click.option("--root", help="The data set.")
 @click.option("--split", multiple=True, metavar="SPLIT.json", help="The calibration set; may be repeated.")
 @click.option("--model-spec", metavar="model.toml", help="The model file.  [default: beside MODEL.onnx]")
-@click.option("--backend", default="onnxruntime", show_default=True, help="onnxruntime, command, or another package's.")
 @click.option(
-    "--profile", metavar="NAME|FILE.toml", help="What the NPU can do: per-tensor, litert, qnn-htp, vitis-dpu."
+    "--backend",
+    default="onnxruntime",
+    show_default=True,
+    help="onnxruntime, nncf, quark, command, or another package's.",
 )
-@click.option("--method", help="How ranges are found: minmax, percentile, entropy or mse.  [default: minmax]")
-@click.option("--percentile", type=float, help="For --method percentile, in percent.  [default: 99.999]")
-@click.option("--activations", help="uint8, int8, uint16 or int16.  [default: the profile's, else uint8]")
-@click.option(
-    "--symmetric/--asymmetric",
-    default=None,
-    help="Where zero lies.  [default: the profile's, else symmetric if signed]",
-)
-@click.option("--power-of-two", is_flag=True, default=None, help="Scales that are powers of two.")
-@click.option("--per-channel", is_flag=True, default=None, help="A scale for each output channel of a layer's weights.")
+@npu_options
 @click.option("--equalize/--no-equalize", default=None, help="Balance the network's channels before.  [default: on]")
 @click.option("--bias-correction/--no-bias-correction", default=None, help="Correct biases after.  [default: on]")
 @click.option("--wide", multiple=True, metavar="TENSOR", help="Give this tensor 16 bits; may be repeated.")
 @click.option("--keep", multiple=True, metavar="TENSOR", help="Do not round this tensor; may be repeated.")
 @click.option("--template", metavar="FILE.toml", help="For --backend command: how the tool is called.")
+@click.option("--preset", help="For --backend nncf: performance or mixed.  [default: performance]")
+@click.option("--device", help="For --backend nncf: npu or any.  [default: npu]")
+@click.option(
+    "--transformer/--no-transformer",
+    default=None,
+    help="For --backend nncf: as for networks with attention.  [default: where there is some]",
+)
+@click.option(
+    "--fast-bias-correction/--no-fast-bias-correction",
+    default=None,
+    help="For --backend nncf: from means of single layers.  [default: on]",
+)
+@click.option("--config", help="For --backend quark: A8W8 or XINT8.  [default: A8W8]")
+@click.option("--cle", is_flag=True, default=None, help="For --backend quark: balance neighbouring layers before.")
+@click.option("--adaround", is_flag=True, default=None, help="For --backend quark: learn how weights are rounded.")
+@click.option("--iterations", type=int, help="Of --adaround, a layer.  [default: 1000]")
+@click.option("--python", metavar="FILE", help="For nncf and quark: the interpreter that has it.  [default: this one]")
 @click.option("--statistics", metavar="DIR", help="Where statistics are kept.  [default: statistics beside OUT]")
 @click.option("--skip-bad", is_flag=True, help="Leave out frames that cannot be read, instead of stopping.")
 @click.option("--provider", default="cpu", show_default=True, help="ONNX Runtime's execution provider, such as cuda.")
@@ -63,6 +74,7 @@ def quantize(
     ncdb-dask quantize net.onnx out/npu.onnx --root data/ncdb --split calibration.json --profile vitis-dpu
     ncdb-dask quantize net.onnx out/net.bin --root data/ncdb --split calibration.json \\
         --backend command --template npu.toml
+    ncdb-dask quantize net.onnx out/nncf.onnx --root data/ncdb --split calibration.json --backend nncf
     ncdb-dask quantize --verify out/int8.onnx
     """  # noqa: D301 - click reads the \b as "do not rewrap"
     if verify:

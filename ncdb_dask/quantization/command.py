@@ -3,19 +3,17 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 from ncdb_dask.errors import QuantizationError, SpecError
-from ncdb_dask.model.files import digest
 from ncdb_dask.model.graph import load_graph
 from ncdb_dask.model.session import NetworkReference, check
 from ncdb_dask.model.spec import ModelSpec
 from ncdb_dask.quantization.base import Material, Quantized
 from ncdb_dask.quantization.command_run import Ended, run_tool
 from ncdb_dask.quantization.command_template import EXPORTS, CommandTemplate, filled, read_template
+from ncdb_dask.quantization.tool_log import environment, log_of, opened, require_success, run_report
 
 VERSION_TIMEOUT_S = 60.0
 # Of the files that a tool wrote, how many a message names.
@@ -59,11 +57,11 @@ class CommandQuantizer:
             Where the tool cannot be started, fails, takes too long, or does not write the file that it was told to.
         """
         template = self._template
-        log = (self._log or material.log or Path(f"{material.model.stem}.log")).absolute()
+        log = log_of(material, self._log)
         # Relative paths would lead elsewhere from the tool's folder. A new folder, so that no file of an earlier run is
         # taken for this one's.
         place = Path(tempfile.mkdtemp(prefix="command-", dir=material.work.absolute()))
-        with _opened(log) as file:
+        with opened(log) as file:
             version, notes = self._version(place)
             values = _values(template, material, place, out.suffix)
             command = [filled(argument, values) for argument in template.command]
@@ -71,7 +69,7 @@ class CommandQuantizer:
             material.progress(label, 0, 1)
             ended = run_tool(command, Path(values["work"]), self._environment(values), file, template.timeout)
             material.progress(label, 1, 1)
-        _require_success(template, label, ended, log)
+        require_success(label, ended, log, f"raise timeout = {template.timeout:g} (seconds) in {template.source}")
         _require_output(label, Path(values["output"]), ended, log)
         runs, doubts = _taken(Path(values["output"]), out, material.spec)
         report = {
@@ -80,19 +78,12 @@ class CommandQuantizer:
             # Their values may be licence keys.
             "environment": sorted(template.environment),
             "version": version,
-            "exit_code": ended.code,
-            "seconds": round(ended.seconds, 3),
-            "log": str(log),
-            "last_lines": list(ended.lines),
-            "bytes": out.stat().st_size,
-            "sha256": digest(str(out), ()),
+            **run_report(ended, log, out),
         }
         return Quantized(report, (*notes, *doubts), onnx=runs)
 
     def _environment(self, values: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables of the tool; tools in Python write their lines at once, for those who watch the log."""
-        given = {name: filled(text, values) for name, text in self._template.environment.items()}
-        return {"PYTHONUNBUFFERED": "1", **os.environ, **given}
+        return environment({name: filled(text, values) for name, text in self._template.environment.items()})
 
     def _version(self, place: Path) -> tuple[str | None, tuple[str, ...]]:
         """Ask the tool for its version; one that does not tell it may quantize all the same."""
@@ -103,21 +94,8 @@ class CommandQuantizer:
         with open(place / "version.txt", "w+b", buffering=0) as file:
             ended = run_tool(command, place, {**os.environ}, file, min(VERSION_TIMEOUT_S, template.timeout))
         if ended.code != 0:
-            return None, (f"the tool did not tell its version: {' '.join(command)} {ended.text()}{_last(ended)}",)
+            return None, (f"the tool did not tell its version: {' '.join(command)} {ended.text()}{ended.last()}",)
         return "\n".join(ended.lines), ()
-
-
-@contextmanager
-def _opened(log: Path) -> Iterator[BinaryIO]:
-    with ExitStack() as stack:
-        try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(log, "w+b", buffering=0))
-        except OSError as error:
-            raise QuantizationError(
-                f"{log}: cannot be written ({error.strerror or error}); choose another place for the log of the tool"
-            ) from error
-        yield file
 
 
 def _values(template: CommandTemplate, material: Material, place: Path, suffix: str) -> dict[str, str]:
@@ -149,18 +127,6 @@ def _absolute(place: str) -> str:
     return place if "://" in place else os.path.abspath(place)
 
 
-def _require_success(template: CommandTemplate, label: str, ended: Ended, log: Path) -> None:
-    if ended.timed_out:
-        raise QuantizationError(
-            f"{label} {ended.text()}{_last(ended)}; its log is {log}; where it needs longer, raise timeout = "
-            f"{template.timeout:g} (seconds) in {template.source}"
-        )
-    if ended.code != 0:
-        raise QuantizationError(
-            f"{label} {ended.text()}{_last(ended)}; its log is {log}, which begins with the command that was run"
-        )
-
-
 def _require_output(label: str, output: Path, ended: Ended, log: Path) -> None:
     """Refuse the good word of a tool that wrote no file, or another one."""
     if output.is_file() and output.stat().st_size:
@@ -176,7 +142,7 @@ def _require_output(label: str, output: Path, ended: Ended, log: Path) -> None:
         written = _names(output.parent)
         found = f"it wrote no {output.name}; its folder holds {written or 'nothing'}"
     raise QuantizationError(
-        f"{label} ended with exit code 0, but {found}{_last(ended)}; expected the network in {{output}}, whose suffix "
+        f"{label} ended with exit code 0, but {found}{ended.last()}; expected the network in {{output}}, whose suffix "
         f"is set by output in the template; its log is {log}"
     )
 
@@ -184,10 +150,6 @@ def _require_output(label: str, output: Path, ended: Ended, log: Path) -> None:
 def _names(folder: Path) -> str:
     names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def _last(ended: Ended) -> str:
-    return f" (last lines: {' | '.join(ended.lines)})" if ended.lines else ""
 
 
 def _taken(output: Path, out: Path, spec: ModelSpec) -> tuple[bool, tuple[str, ...]]:

@@ -61,6 +61,10 @@ class Ended:
         killed = ", as the system does where memory runs out" if -self.code == signal.SIGKILL else ""
         return f"was ended by signal {-self.code} ({name}){killed}"
 
+    def last(self) -> str:
+        """Repeat its last lines, to stand behind `text`; empty where there are none."""
+        return f" (last lines: {' | '.join(self.lines)})" if self.lines else ""
+
 
 def run_tool(
     arguments: Sequence[str], folder: Path, environment: Mapping[str, str], log: BinaryIO, timeout: float

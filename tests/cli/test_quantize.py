@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,14 +14,17 @@ import pytest
 from click.testing import CliRunner, Result
 from helpers.exports import contents
 from helpers.quantizing import depth_network, files_of, write_model
+from helpers.tools import Interpreter
 from helpers.trees import write_split, write_tree
 
 from ncdb_dask.api import quantizations
 from ncdb_dask.cli.main import main
 from ncdb_dask.errors import RunError
 from ncdb_dask.quantization.command import CommandQuantizer
+from ncdb_dask.quantization.nncf import NncfQuantizer
 from ncdb_dask.quantization.ort import OnnxRuntimeQuantizer
 from ncdb_dask.quantization.profile import shipped
+from ncdb_dask.quantization.quark import QuarkQuantizer
 from ncdb_dask.runtime import cluster
 
 FRAMES = 4
@@ -176,6 +180,65 @@ def test_a_template_reaches_the_command(net, out, root, tmp_path):
     assert isinstance(plan.quantizer, CommandQuantizer)
 
 
+@pytest.fixture
+def interpreter(tmp_path: Path) -> Interpreter:
+    """An interpreter with stand-ins for both quantizers."""
+    made = Interpreter(tmp_path / "environment")
+    made.install("nncf", "3.4.0", "nncf")
+    made.install("amd-quark", "0.13", "quark")
+    made.install("torch", "2.13", "torch")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "arguments", "options"),
+    [
+        (NncfQuantizer, (), {}),
+        (
+            NncfQuantizer,
+            ("--preset", "mixed", "--device", "any", "--transformer", "--no-fast-bias-correction"),
+            {"preset": "mixed", "device": "any", "transformer": True, "fast_bias_correction": False},
+        ),
+        (NncfQuantizer, ("--no-transformer", "--fast-bias-correction"), {"transformer": False}),
+        (QuarkQuantizer, (), {}),
+        (
+            QuarkQuantizer,
+            ("--config", "XINT8", "--cle", "--adaround", "--iterations", "200"),
+            {"config": "XINT8", "cle": True, "adaround": True, "iterations": 200},
+        ),
+    ],
+)
+def test_options_reach_quantizers_in_other_processes(made, arguments, options, net, out, root, interpreter):
+    named = ("--backend", made.name, "--python", interpreter.path)
+    assert planned(net, out, root, *named, *arguments).quantizer == made(**options, python=str(interpreter.path))
+
+
+def test_a_dry_run_tells_of_the_other_process(net, out, root, interpreter):
+    result = quantize(net, out, root, "--backend", "quark", "--python", interpreter.path, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert 'config = "A8W8", cle = false, adaround = false' in result.stdout
+    assert f'python = "{interpreter.path}", version = "0.13"' in result.stdout
+
+
+def test_a_quantizer_that_is_not_installed_is_an_error_of_the_dry_run_too(net, out, root, tmp_path):
+    empty = Interpreter(tmp_path / "empty")
+    empty.install("amd-quark", "0.11", "quark")
+    empty.install("torch", "2.13", "torch")
+    line = failure(quantize(net, out, root, "--backend", "quark", "--python", empty.path, "--dry-run"))
+    assert "the backend quark needs amd-quark 0.13 or later" in line
+    assert f"{empty.path} -m pip install 'amd-quark>=0.13'" in line
+
+
+@pytest.mark.skipif(not find_spec("nncf"), reason="needs nncf")
+def test_nncf_in_this_environment(net, out, root):
+    result = quantize(net, out, root, "--backend", "nncf")
+    assert result.exit_code == 0, result.output
+    assert "Tool          nncf 3." in result.stdout
+    assert "Options       preset performance, device npu, transformer no, fast_bias_correction yes" in result.stdout
+    assert out.with_name("int8.onnx.log").read_text().startswith("$ ")
+    assert run("quantize", "--verify", out).exit_code == 0
+
+
 def test_other_options_reach_the_plan(net, out, root, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -262,6 +325,12 @@ def test_a_wrong_command_line(arguments, net, out, root):
         (("--backend", "vendor"), 'the backend "vendor" is unknown; installed are'),
         (("--backend", "command"), "the backend command needs --template"),
         (("--template", "x.toml"), "the backend onnxruntime has no option 'template'; it takes method"),
+        (("--preset", "mixed"), "the backend onnxruntime has no option 'preset'; it takes method"),
+        (("--cle", "--backend", "nncf"), "the backend nncf has no option 'cle'; it takes preset, device, transformer"),
+        (("--method", "mse", "--backend", "quark"), "the backend quark has no option 'method'; it takes config, cle"),
+        (("--backend", "quark", "--iterations", "9"), "iterations 9 is for adaround; add it (--adaround)"),
+        (("--backend", "nncf", "--preset", "fast"), 'preset "fast": expected performance, mixed'),
+        (("--backend", "nncf", "--python", "nowhere"), 'python = "nowhere": no such program; expected the interpreter'),
         (("--profile", "litert", "--activations", "uint8"), "the profile litert has no activations of type uint8"),
         (("--profile", "none.toml"), "none.toml: cannot be read (No such file or directory)"),
         (("--keep", "rel"), 'the network has no activation "rel"; the nearest are "relu'),

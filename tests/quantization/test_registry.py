@@ -68,7 +68,7 @@ def test_no_options_and_any_options():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("onnx", {}, 'the backend "onnx" is unknown; installed are command, gone, onnxruntime, open, plain'),
+        ("onnx", {}, 'the backend "onnx" is unknown; installed are command, gone, nncf, onnxruntime, open'),
         ("strange", {"level": 1, "method": "mse"}, "the backend strange has no option 'method'; it takes level, mode"),
         ("plain", {"method": "mse"}, "the backend plain has no option 'method'; it takes no options"),
         ("strange", {}, "the backend strange needs --level"),

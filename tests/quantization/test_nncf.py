@@ -1,0 +1,35 @@
+"""NNCF itself, where an interpreter has it."""
+
+from pathlib import Path
+
+import pytest
+from helpers.tools import interpreter_with
+
+from ncdb_dask.quantization.nncf import TOOL, NncfQuantizer
+from ncdb_dask.testing import check_quantizer
+from ncdb_dask.testing.inputs import FRAMES, Inputs
+from ncdb_dask.testing.likeness import require_alike
+from ncdb_dask.testing.material import make_material
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    return interpreter_with(TOOL)
+
+
+@pytest.fixture(autouse=True)
+def _log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nncf_keeps_the_contract(python: str, tmp_path: Path) -> None:
+    check_quantizer(lambda: NncfQuantizer(python=python), tmp_path)
+
+
+def test_nncf_takes_its_other_options(python: str, tmp_path: Path) -> None:
+    material = make_material(Inputs.write(tmp_path / "inputs", seed=3), tmp_path / "work")
+    out = tmp_path / "int8.onnx"
+    answer = NncfQuantizer(preset="mixed", device="any", transformer=True, python=python).quantize(material, out)
+    require_alike(material, out)
+    assert answer.report["frames"] == FRAMES
+    assert answer.report["options"]["transformer"]
