@@ -10,6 +10,7 @@ from ncdb_dask.api.evaluations import (
     run_evaluation,
     summarize_evaluation,
 )
+from ncdb_dask.api.explains import explain, plan_explanation, run_explanation
 from ncdb_dask.api.exports import export, plan_export, read_export, run_export, verify_export
 from ncdb_dask.api.feeds import calibration_feed
 from ncdb_dask.api.finetunes import finetune, plan_finetune, run_finetune
@@ -26,9 +27,11 @@ __all__ = [
     "draw_evaluation",
     "draw_scan",
     "evaluate",
+    "explain",
     "export",
     "finetune",
     "plan_evaluation",
+    "plan_explanation",
     "plan_export",
     "plan_finetune",
     "plan_quantization",
@@ -38,6 +41,7 @@ __all__ = [
     "read_export",
     "read_scan",
     "run_evaluation",
+    "run_explanation",
     "run_export",
     "run_finetune",
     "run_quantization",

@@ -2,18 +2,22 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ncdb_dask.api.evaluations import plan_evaluation, run_evaluation
+from ncdb_dask.api.locations import several
 from ncdb_dask.comparison.pairs import Evaluated
+from ncdb_dask.dataset.split_file import read_splits
 from ncdb_dask.errors import PlanError
 from ncdb_dask.model.spec import ModelSpec
 from ncdb_dask.quantization.prepare import save
 from ncdb_dask.runtime.events import Observer, nobody
-from ncdb_dask.store.folder import LocalFolder, reported
+from ncdb_dask.store.folder import LocalFolder, open_folder, reported
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -28,8 +32,8 @@ RESUMABLE = "the same call goes on from there"
 class Judge:
     """Evaluates networks over the same frames by the same rules.
 
-    An evaluation lies in a folder that is named by the content of its network and model file, so what was judged by an
-    earlier call, or as another network that is the same, is only read.
+    An evaluation lies in a folder that is named by the content of its network, model file and splits, and by the
+    rules, so what was judged by an earlier call, or as another network that is the same, is only read.
 
     Attributes
     ----------
@@ -63,7 +67,7 @@ class Judge:
         NcdbError
             Where it cannot be evaluated, or not a single frame could be.
         """
-        key = _key(model, spec)
+        key = self._key(model, spec)
         place = LocalFolder(f"{self.out.path}/{EVALUATIONS}/{key}")
         network = Path(f"{self.out.path}/{EVALUATIONS}/{key}.onnx")
         with reported(self.out, "write", RESUMABLE):
@@ -71,16 +75,33 @@ class Judge:
             save(model, network)
             network.with_suffix(".toml").write_text(spec.as_toml())
         try:
-            plan = plan_evaluation(network, place.path, **self.options)
-        except PlanError:  # the same network, on other frames or by other rules
-            plan = plan_evaluation(network, place.path, fresh=True, **self.options)
-        run_evaluation(plan, client=self.client, observer=self.observer)
-        with reported(self.out, "write", RESUMABLE):
-            network.unlink()  # a network each would be more than all the rest
+            try:
+                plan = plan_evaluation(network, place.path, **self.options)
+            except PlanError:  # the folder was moved here: a plan holds whole paths
+                plan = plan_evaluation(network, place.path, fresh=True, **self.options)
+            run_evaluation(plan, client=self.client, observer=self.observer)
+        finally:
+            for path in (network, network.with_suffix(".toml")):  # a network each would be more than all the rest
+                path.unlink(missing_ok=True)
+        with reported(self.out, "read", RESUMABLE):
             return Evaluated.read(place, label)
 
+    @cached_property
+    def _rules(self) -> str:
+        """What shapes a figure besides the network, as JSON; data that was replaced is not seen."""
+        import onnxruntime
 
-def _key(model: "ModelProto", spec: ModelSpec) -> str:
-    digest = hashlib.sha256(model.SerializeToString(deterministic=True))
-    digest.update(json.dumps(spec.as_dict(), sort_keys=True).encode())
-    return digest.hexdigest()[:NAMED_BY]
+        options = {name: value for name, value in self.options.items() if name not in ("threads", "storage_options")}
+        storage = self.options.get("storage_options")
+        root, scan = self.options.get("root"), self.options.get("scan")
+        splits = several(self.options.get("split") or ())
+        data = None if root is None else open_folder(root, storage)
+        read = read_splits([os.fspath(name) for name in splits], data, storage) if data is not None and splits else []
+        content = {"splits": [split.sha256 for split in read], "scan": None if scan is None else os.fspath(scan)}
+        return json.dumps([options, content, onnxruntime.__version__], sort_keys=True, default=str)
+
+    def _key(self, model: "ModelProto", spec: ModelSpec) -> str:
+        digest = hashlib.sha256(model.SerializeToString(deterministic=True))
+        digest.update(json.dumps(spec.as_dict(), sort_keys=True).encode())
+        digest.update(self._rules.encode())
+        return digest.hexdigest()[:NAMED_BY]

@@ -68,7 +68,7 @@ def plan_quantization(
     model_spec : path, optional
         The model file; left out, it lies beside the network.
     backend : str
-        ``onnxruntime``, ``command``, or one that another package has registered.
+        ``onnxruntime``, ``nncf``, ``quark``, ``command``, or one that another package has registered.
     statistics : path, optional
         Folder in which activation statistics are kept, for this and later quantizations; left out, ``statistics``
         beside `out`.
@@ -85,7 +85,9 @@ def plan_quantization(
     **options
         Of the backend; None stands for its default. ``onnxruntime`` has ``method``, ``percentile``, ``activations``,
         ``symmetric``, ``power_of_two``, ``per_channel``, ``equalize``, ``bias_correction``, ``wide``, ``keep`` and
-        ``profile``, as the command line tells; ``command`` has ``template``.
+        ``profile``, as the command line tells; ``command`` has ``template``; ``nncf`` has ``preset``, ``device``,
+        ``transformer`` and ``fast_bias_correction``; ``quark`` has ``config``, ``cle``, ``adaround`` and
+        ``iterations``; both of them ``python``, the interpreter that has the quantizer.
 
     Returns
     -------

@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "Set evaluations beside each other, with error bars; the first is the baseline.",
     "demo": "Do everything once, from a data set to the page that says what INT8 cost.",
     "evaluate": "Measure a network, or predictions from a board, in metres.",
+    "explain": "Say where the error of INT8 comes from, and what cures it.",
     "export": "Hand a calibration set over in the form that a quantizer reads.",
     "finetune": "Fine-tune a network so that INT8 costs less, and measure whether it does.",
     "quantize": "Quantize a network with a calibration set.",

@@ -51,6 +51,6 @@ def find_place(out: str) -> Place:
             if planned or place.driver.list().sizes:
                 return place
     raise PlanError(
-        f"{folder.url}: nothing of ncdb-dask runs or ran there; expected the OUT of a scan, export, evaluation or "
-        "quantization"
+        f"{folder.url}: nothing of ncdb-dask runs or ran there; expected the OUT of a command that runs long, such as "
+        "scan, export, evaluate, quantize or explain"
     )

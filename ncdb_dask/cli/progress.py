@@ -65,12 +65,14 @@ class Tally:
         self.what = ""
         self.rows = self.done = self._before = 0
         self.counts = Counter[str]()
+        self._of_rows = True  # a step has no statuses
         self._started = time.monotonic()
 
     def add(self, event: Event) -> None:
         """Take an event into account."""
         if isinstance(event, RunStarted):
             self._begin(event.what)
+            self._of_rows = True
             self.rows, self.done, self._before = event.rows, event.rows_done, event.rows_done
             self.counts.update(event.counts)
         elif isinstance(event, ShardDone):
@@ -79,6 +81,7 @@ class Tally:
         elif isinstance(event, StepProgress):
             if event.what != self.what or event.done < self.done:
                 self._begin(event.what)
+            self._of_rows = False
             self.rows, self.done = event.total, event.done
 
     def _begin(self, what: str) -> None:
@@ -98,9 +101,8 @@ class Tally:
         known = self.rate > 0 and self.done < self.rows
         left = f", {duration((self.rows - self.done) / self.rate)} left" if known else ""
         found = self.statuses()
-        return f"{self.what}: {self.done}/{self.rows} ({share:.0f} %), {self.pace()}{left}" + (
-            f"; {found}" if found else ""
-        )
+        pace = f", {self.pace()}{left}" if self._of_rows or self.done else ""
+        return f"{self.what}: {self.done}/{self.rows} ({share:.0f} %){pace}" + (f"; {found}" if found else "")
 
     def pace(self) -> str:
         """Return the rate for people."""
@@ -108,7 +110,7 @@ class Tally:
 
     def statuses(self) -> str:
         """Return the counts by status, the most frequent first."""
-        none = "" if self.done else "none yet"
+        none = "none yet" if self._of_rows and not self.done else ""
         return ", ".join(f"{count} {status}" for status, count in self.counts.most_common()) or none
 
 

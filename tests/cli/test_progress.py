@@ -34,3 +34,12 @@ def test_a_step_begins_anew_with_every_name_and_every_time():
         tally.add(event)
         seen.append((tally.what, tally.done, tally.rows))
     assert seen == [("checking", 5, 6), ("measuring", 1, 9), ("measuring", 2, 9), ("measuring", 1, 3)]
+
+
+def test_a_step_that_has_just_begun_has_no_pace_and_no_statuses_and_a_run_has():
+    tally = Tally()
+    tally.add(StepProgress("trying cures", 0, 4))
+    assert tally.line() == "trying cures: 0/4 (0 %)"
+    assert tally.statuses() == ""
+    tally.add(RunStarted("scan", 2, 4))
+    assert tally.line() == "scan: 0/4 (0 %), 0/s; none yet"

@@ -1,0 +1,1 @@
+"""Where the error of INT8 comes from, and what cures it."""
