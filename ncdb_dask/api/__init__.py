@@ -18,6 +18,7 @@ from ncdb_dask.api.quantizations import plan_quantization, quantize, run_quantiz
 from ncdb_dask.api.scans import draw_scan, plan_scan, read_scan, run_scan, scan, summarize_scan
 from ncdb_dask.api.sets import sample, sample_report
 from ncdb_dask.api.statistics import activation_statistics
+from ncdb_dask.api.studies import plan_study, run_study, study
 
 __all__ = [
     "activation_statistics",
@@ -36,6 +37,7 @@ __all__ = [
     "plan_finetune",
     "plan_quantization",
     "plan_scan",
+    "plan_study",
     "quantize",
     "read_evaluation",
     "read_export",
@@ -46,9 +48,11 @@ __all__ = [
     "run_finetune",
     "run_quantization",
     "run_scan",
+    "run_study",
     "sample",
     "sample_report",
     "scan",
+    "study",
     "summarize_evaluation",
     "summarize_scan",
     "verify_export",

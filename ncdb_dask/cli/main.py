@@ -30,6 +30,7 @@ COMMANDS = {
     "slurm-script": "Print the script of a SLURM job that runs a command.",
     "status": "Tell how a run gets on, from its folder alone.",
     "stop": "Ask the driver of a run to end, and wait until it has.",
+    "study": "Find out which calibration set and which quantizer a network needs.",
     "submit": "Run a command unattended, and return at once.",
     "summary": "Print what a finished scan or evaluation found.",
     "synth": "Make a small valid NCDB tree from a seed.",

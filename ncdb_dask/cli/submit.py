@@ -8,7 +8,7 @@ from click.core import ParameterSource
 
 from ncdb_dask.cli.options import RunsOn, cluster_options, say
 
-LONG = ("scan", "evaluate", "export", "quantize", "explain", "finetune")
+LONG = ("scan", "evaluate", "export", "quantize", "explain", "finetune", "study")
 # Everything from the command's name on is the command's own, with or without `--` before it.
 OWN_ARGUMENTS = {"allow_interspersed_args": False}
 
@@ -19,7 +19,7 @@ OWN_ARGUMENTS = {"allow_interspersed_args": False}
 def submit(command: tuple[str, ...], runs_on: RunsOn) -> None:
     """Run a command unattended, and return at once.
 
-    COMMAND is scan, evaluate, export, quantize, explain or finetune. It is checked here, then a driver runs it:
+    COMMAND is scan, evaluate, export, quantize, explain, finetune or study. It is checked here, then a driver runs it:
     a process in the background, a job of its own for `--cluster slurm`, or a task on the scheduler of an address. It
     needs neither this command nor a terminal any more. `ncdb-dask status OUT` tells how it gets on, `ncdb-dask stop
     OUT` ends it.

@@ -1,0 +1,1 @@
+"""Studies: which calibration set, which method and which scheme, answered with figures."""
