@@ -7,32 +7,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ncdb_dask.api.benches import bench_of, floors_of, made_with_everything
 from ncdb_dask.api.evaluations import plan_evaluation
 from ncdb_dask.api.frames import calibration_frames
-from ncdb_dask.api.judging import Judge
 from ncdb_dask.api.locations import Location, local, several
-from ncdb_dask.api.quantizations import quantize
-from ncdb_dask.api.statistics import collected
-from ncdb_dask.calibration.collection import Collection
-from ncdb_dask.calibration.frames import CalibrationFrame, CalibrationFrames
-from ncdb_dask.calibration.statistics import ActivationStatistics, faulty, require_usable
+from ncdb_dask.calibration.frames import CalibrationFrames
+from ncdb_dask.calibration.statistics import faulty, require_usable
 from ncdb_dask.comparison.beside import Intervals
 from ncdb_dask.comparison.request import CompareRequest
 from ncdb_dask.errors import EvaluationError, QuantizationError
-from ncdb_dask.explanation.bench import Bench
 from ncdb_dask.explanation.explain import Work, findings
-from ncdb_dask.explanation.heads import floors, span
-from ncdb_dask.explanation.plan import CURED_FOLDER, REQUEST_FILE, STATISTICS_FOLDER, ExplanationPlan, keys_of
+from ncdb_dask.explanation.plan import REQUEST_FILE, ExplanationPlan, keys_of
 from ncdb_dask.explanation.result import Explanation, explained
-from ncdb_dask.explanation.truth import read_histograms, scanned_histograms
 from ncdb_dask.model.session import NetworkReference
 from ncdb_dask.model.spec import find_spec, read_spec
 from ncdb_dask.quantization.finish import work_folder
 from ncdb_dask.quantization.opsets import require_unquantized
-from ncdb_dask.quantization.ort import OnnxRuntimeQuantizer, apart, spread_evenly
+from ncdb_dask.quantization.ort import OnnxRuntimeQuantizer
 from ncdb_dask.quantization.prepare import load, prepared
-from ncdb_dask.runtime.events import Observer, StepProgress, nobody
-from ncdb_dask.runtime.stream import ordered_stream
+from ncdb_dask.runtime.events import Observer, nobody
 from ncdb_dask.runtime.watched import watched
 from ncdb_dask.sampling.scanned import ScanTable
 from ncdb_dask.store.folder import LocalFolder, open_folder, reported
@@ -40,7 +33,6 @@ from ncdb_dask.store.owned import require_own
 
 if TYPE_CHECKING:
     from distributed import Client
-    from onnx import ModelProto
 
 RESUMABLE = "the same call goes on from there"
 SUSPECTS = 12
@@ -236,58 +228,16 @@ def run_explanation(
     """Carry out a plan; see `explain`."""
     from ncdb_dask.explanation.report import write_report  # matplotlib takes a second to import
 
-    judge = Judge(plan.out, plan.judging, client)
     with reported(plan.out, "write", RESUMABLE), watched(client, observer, "explanation", plan.out.path) as told:
         plan.begin()
         with work_folder(Path(plan.out.path) / "explanation") as work:
             network = prepared(load(Path(plan.reference.path)), plan.reference.spec.input, work)
-            measure = partial(_measured, plan, client, observer)
-            bench = Bench(
-                plan.reference.spec,
-                plan.npu,
-                work,
-                lambda model: measure(model, plan.calibration or plan.evaluation),
-                lambda model: measure(model, plan.evaluation),
-                judge,
-                partial(_apart, plan, client, work),
-                plan.intervals,
-                lambda what, done, total: told(StepProgress(what, done, total)),
-            )
-            calibrated = plan.calibration is not None
-            found = findings(bench, Work(network, plan.suspects, calibrated, partial(_cured, plan, client, observer)))
-            done = explained(plan, replace(found, **_floors(plan, client)))
+            bench = bench_of(plan, work, client, observer, told)
+            everything = partial(made_with_everything, plan, client, observer)
+            found = findings(bench, Work(network, plan.suspects, plan.calibration is not None, everything))
+            done = explained(plan, replace(found, **floors_of(plan, client)))
         write_report(done)
     return done
-
-
-def _floors(plan: ExplanationPlan, client: "Client | None") -> dict[str, Any]:
-    """Return what the usual heads would cost by their grid alone."""
-    rules = plan.request.options.rules
-    if plan.scan is None:
-        histograms = read_histograms(plan.request, partial(ordered_stream, client=client))
-    else:
-        histograms = scanned_histograms(plan.scan, plan.judged_keys, rules.min_depth, rules.max_depth)
-    if not len(histograms):
-        return {}
-    ends = span(histograms, rules.min_depth, rules.max_depth)
-    return {
-        "floors": floors(histograms, *ends, plan.npu.target().scheme),
-        "span": ends,
-        "floor_frames": len(histograms),
-    }
-
-
-def _apart(
-    plan: ExplanationPlan,
-    client: "Client | None",
-    work: Path,
-    model: "ModelProto",
-    name: str,
-    keys: Sequence[tuple[str, str]],
-) -> float:
-    frames = spread_evenly([CalibrationFrame(*key) for key in keys])
-    task = apart(Path(plan.reference.path), model, plan.reference.spec, plan.reader, work / f"{name}.onnx")
-    return max(ordered_stream(task, frames, client))
 
 
 def _scanned(scan: ScanTable, judged: CalibrationFrames) -> ScanTable:
@@ -299,48 +249,6 @@ def _scanned(scan: ScanTable, judged: CalibrationFrames) -> ScanTable:
             f"{scan.folder.url}: knows none of the frames that are judged; give a scan of the same data set, or none"
         )
     return scan
-
-
-def _measured(
-    plan: ExplanationPlan,
-    client: "Client | None",
-    observer: Observer,
-    model: "ModelProto",
-    frames: CalibrationFrames,
-) -> ActivationStatistics:
-    reference = plan.reference
-    place = LocalFolder(f"{plan.out.path}/{STATISTICS_FOLDER}")
-    with reported(place, "write"):
-        kept = Collection.at(place, model, reference.spec, plan.reader, reference.provider, reference.threads)
-    return collected(kept, frames.frames, skip_bad=True, client=client, observer=observer)
-
-
-def _cured(plan: ExplanationPlan, client: "Client | None", observer: Observer) -> "ModelProto":
-    """Return the network that `quantize` makes with everything on; what an earlier call has made is only read."""
-    made = Path(plan.out.path) / CURED_FOLDER / plan.cured / "int8.onnx"
-    if not made.exists():
-        npu = plan.npu
-        options = {name: getattr(npu, name) for name in ("method", "percentile", "activations", "symmetric")}
-        quantize(
-            plan.reference.path,
-            made,
-            root=plan.reader.root.url,
-            split=plan.splits["calibration"] or plan.splits["evaluation"],
-            model_spec=plan.model_spec,
-            statistics=f"{plan.out.path}/{STATISTICS_FOLDER}",
-            skip_bad=True,
-            provider=plan.reference.provider,
-            threads=plan.reference.threads,
-            allow_root=plan.judging["allow_root"],
-            storage_options=plan.judging["storage_options"],
-            client=client,
-            observer=observer,
-            power_of_two=npu.power_of_two,
-            per_channel=npu.per_channel,
-            profile=npu.profile,
-            **options,
-        )
-    return load(made)
 
 
 def _names(splits: Location | Sequence[Location]) -> tuple[str, ...]:

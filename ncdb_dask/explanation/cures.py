@@ -15,8 +15,9 @@ from ncdb_dask.explanation.greedy import Step
 from ncdb_dask.explanation.noise import Noise, of_tensor
 from ncdb_dask.explanation.parts import Parts
 from ncdb_dask.explanation.suspects import noises_of
-from ncdb_dask.quantization.ort import SAME, OnnxRuntimeQuantizer
-from ncdb_dask.quantization.ort import balanced as balanced_network
+from ncdb_dask.quantization.ort import OnnxRuntimeQuantizer
+from ncdb_dask.quantization.steps import SAME
+from ncdb_dask.quantization.steps import balanced as balanced_network
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -17,7 +17,7 @@ from ncdb_dask.explanation.parts import Parts
 from ncdb_dask.explanation.preprocessing import Alternative, checked_preprocessing
 from ncdb_dask.explanation.stretch import Stretch, stretches
 from ncdb_dask.explanation.suspects import TENSOR, Suspect, measured_tensors, measured_weights, noises_of
-from ncdb_dask.quantization.ort import SAME
+from ncdb_dask.quantization.steps import SAME
 from ncdb_dask.store.folder import LocalFolder
 
 if TYPE_CHECKING:

@@ -179,6 +179,28 @@ def read_toml(path: str | os.PathLike[str], expected: str) -> dict[str, Any]:
         raise SpecError(f"{source}: is no TOML ({reason}); expected {expected}") from error
 
 
+def read_given(
+    recipe: str | os.PathLike[str] | Mapping[str, object], expected: str
+) -> tuple[Mapping[str, object], str, Path | None]:
+    """Read a recipe from a file, or take one from Python.
+
+    Parameters
+    ----------
+    recipe : path or mapping
+        The file, or what one holds.
+    expected : str
+        As for `read_toml`, as are the errors.
+
+    Returns
+    -------
+    mapping, str, Path or None
+        What it holds, what errors call it, and the folder that its relative paths count from, if it is a file.
+    """
+    if isinstance(recipe, Mapping):
+        return recipe, "recipe", None
+    return read_toml(recipe, expected), os.fspath(recipe), Path(recipe).expanduser().absolute().parent
+
+
 def read_sections(source: str, values: object, known: Sections) -> dict[str, dict[str, Any]]:
     """Check a whole model file.
 

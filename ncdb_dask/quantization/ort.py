@@ -1,7 +1,7 @@
 """The backend ``onnxruntime``: equalization, ranges from exactly mergeable statistics, QDQ form, bias correction."""
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite, log10
 from pathlib import Path
@@ -10,36 +10,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ncdb_dask.calibration.collection import FP32_FILE
-from ncdb_dask.calibration.frames import CalibrationFrame, FrameReader
-from ncdb_dask.calibration.ranges import METHODS, PERCENTILE, Range
+from ncdb_dask.calibration.frames import CalibrationFrame
+from ncdb_dask.calibration.ranges import METHODS, PERCENTILE
 from ncdb_dask.calibration.statistics import ActivationStatistics
 from ncdb_dask.errors import QuantizationError
-from ncdb_dask.model.session import NetworkReference
-from ncdb_dask.model.spec import ModelSpec
-from ncdb_dask.model.values import quoted, shown
+from ncdb_dask.model.values import quoted
 from ncdb_dask.quantization.base import Material, Quantized, Result
 from ncdb_dask.quantization.bias import correctable, corrected
-from ncdb_dask.quantization.equalize import Equalized, equalized
-from ncdb_dask.quantization.observe import ChannelMeans, Difference, Distortion, referred
+from ncdb_dask.quantization.observe import ChannelMeans, Distortion, referred
 from ncdb_dask.quantization.oddities import not_rounded, notes_on, oddities
+from ncdb_dask.quantization.option_types import check_types
 from ncdb_dask.quantization.picture import quantization_picture
 from ncdb_dask.quantization.prepare import load, prepared, save
-from ncdb_dask.quantization.profile import TYPES, read_profile
+from ncdb_dask.quantization.profile import read_profile
 from ncdb_dask.quantization.qdq import QdqNetwork, quantized
 from ncdb_dask.quantization.roundings import roundings
+from ncdb_dask.quantization.steps import SAME, Way, apart, balanced, spread_evenly
 from ncdb_dask.quantization.summary import summary
 from ncdb_dask.quantization.target import Target
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# A network that was equalized and differs by more than this, relative to its largest output, is not the same one.
-SAME = 1e-4
 # What cuts off more is a slip, such as 0.99 for 99 %.
 LEAST_PERCENTILE = 50
-# Frames that the biases are corrected with, and the noise is measured on: spread evenly over the set. Means settle with
-# few frames: on a real network, 12 and 48 of them brought the outputs equally near to FP32 (docs/explanation).
-SUBSET = 16
 # Frames that a task of the bias correction runs: their sums are rounded in this order, whoever runs them.
 TOGETHER = 2
 
@@ -92,7 +86,7 @@ class OnnxRuntimeQuantizer:
     name = "onnxruntime"
 
     def __post_init__(self) -> None:
-        self._check_types()
+        check_types(self)
         if self.method not in METHODS:
             raise QuantizationError(f"method {quoted(self.method)}: expected {', '.join(METHODS)}")
         if self.percentile is not None and self.method != "percentile":
@@ -102,24 +96,6 @@ class OnnxRuntimeQuantizer:
                 f"percentile {self.percentile:g}: expected {LEAST_PERCENTILE} to 100, in percent, such as {PERCENTILE}"
             )
         self.target()
-
-    def _check_types(self) -> None:
-        """Refuse values of another type: "no" would quietly count as true."""
-        for name in ("equalize", "bias_correction", "per_channel", "symmetric", "power_of_two"):
-            value = getattr(self, name)
-            optional = name in ("symmetric", "power_of_two") and value is None
-            _require_type(name, value, optional or isinstance(value, bool), "true or false")
-        _require_type("method", self.method, isinstance(self.method, str), f"one of {', '.join(METHODS)}")
-        kind, percentile, profile = self.activations, self.percentile, self.profile
-        _require_type("activations", kind, kind is None or isinstance(kind, str), f"one of {', '.join(TYPES)}")
-        number = isinstance(percentile, int | float) and not isinstance(percentile, bool)
-        _require_type("percentile", percentile, percentile is None or number, f"a number, such as {PERCENTILE}")
-        path = profile is None or isinstance(profile, str | os.PathLike)
-        _require_type("profile", profile, path, "the name of a profile, or the path of a TOML file")
-        for name in ("wide", "keep"):
-            value = getattr(self, name)
-            several = isinstance(value, Collection) and not isinstance(value, bytes | Mapping)
-            _require_type(name, value, several and all(isinstance(each, str) for each in value), "names of tensors")
 
     def target(self) -> Target:
         """Return what a network is rounded to."""
@@ -131,7 +107,7 @@ class OnnxRuntimeQuantizer:
             scheme, self.per_channel, frozenset(wide), frozenset(kept), profile.operators, profile.fixed_softmax
         )
 
-    def way(self, target: Target) -> "Way":
+    def way(self, target: Target) -> Way:
         """Return how ranges are found of a network that is rounded to `target`."""
         return Way(self.method, self.percentile or PERCENTILE, target)
 
@@ -148,27 +124,6 @@ class OnnxRuntimeQuantizer:
     def quantize(self, material: Material, out: Path) -> Quantized:
         """Quantize a network; see `ncdb_dask.quantization.base.Quantizer`."""
         return _Work(self, material, self.target()).carried_out(out)
-
-
-def _require_type(option: str, value: object, fits: bool, expected: str) -> None:
-    if not fits:
-        raise QuantizationError(f"{option} = {shown(value)}: expected {expected}")
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How ranges are found: one of `METHODS`, the percentile for the one that has it, and what is rounded to."""
-
-    method: str
-    percentile: float
-    target: Target
-
-    def ranges(self, statistics: ActivationStatistics) -> dict[str, Range]:
-        """Return the range of every tensor."""
-        return {
-            name: statistics.range_of(name, self.method, self.target.scheme_of(name), self.percentile)
-            for name in statistics.tensors
-        }
 
 
 @dataclass
@@ -302,45 +257,6 @@ class _Work:
             results.append(result)
             self.material.progress(what, len(results), len(frames))
         return results
-
-
-def spread_evenly(frames: Sequence[CalibrationFrame]) -> tuple[CalibrationFrame, ...]:
-    """Return `SUBSET` of the frames at most.
-
-    Not in the order of the split: another order of the same frames must make the same network.
-    """
-    ordered = sorted(frames, key=lambda frame: (frame.dataset_root or "", frame.stem or ""))
-    places = np.unique(np.linspace(0, len(ordered) - 1, min(SUBSET, len(ordered))).round().astype(int))
-    return tuple(ordered[place] for place in places)
-
-
-def balanced(
-    network: "ModelProto", statistics: ActivationStatistics, target: Target, owners: Mapping[str, str]
-) -> Equalized:
-    """Balance the channels of a network.
-
-    Parameters
-    ----------
-    network : onnx.ModelProto
-        FP32, prepared.
-    statistics : ActivationStatistics
-        Of it.
-    target : Target
-        What it is rounded to.
-    owners : mapping of str to str
-        Of its quantized form, as `QdqNetwork.owners`; by whichever ranges.
-    """
-    schemes = {name: target.scheme_of(owner) for name, owner in owners.items()}
-    channels = {name: tensor.channels for name, tensor in statistics.tensors.items()}
-    return equalized(network, channels, schemes, target.per_channel)
-
-
-def apart(given: Path, other: "ModelProto", spec: ModelSpec, reader: FrameReader, path: Path) -> Difference:
-    """Return the task that tells how far a network is from the user's own file; the other one is written to `path`."""
-    outputs = tuple(port.name for port in other.graph.output)
-    own = NetworkReference.of(given, spec)
-    own = replace(own, spec=replace(spec, output=replace(spec.output, name=outputs)))
-    return Difference(own, referred(other, outputs, spec, path), reader)
 
 
 def decibels(power: float, noise: float) -> float | None:

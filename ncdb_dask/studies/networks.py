@@ -11,9 +11,9 @@ from ncdb_dask.errors import CalibrationError, StudyError
 from ncdb_dask.model.session import NetworkReference
 from ncdb_dask.quantization.base import Stream
 from ncdb_dask.quantization.observe import Difference
-from ncdb_dask.quantization.ort import SAME, Way, apart, balanced, spread_evenly
 from ncdb_dask.quantization.prepare import load, prepared
 from ncdb_dask.quantization.qdq import quantized
+from ncdb_dask.quantization.steps import SAME, Way, apart, balanced, spread_evenly
 from ncdb_dask.studies.cells import AskedQuantizer, target_of
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from ncdb_dask.calibration.frames import CalibrationFrame
 from ncdb_dask.calibration.ranges import Range
 from ncdb_dask.calibration.statistics import Measured
 from ncdb_dask.errors import CalibrationError, QuantizationError
-from ncdb_dask.quantization.ort import Way
 from ncdb_dask.quantization.prepare import load, save
 from ncdb_dask.quantization.qdq import quantized
+from ncdb_dask.quantization.steps import Way
 from ncdb_dask.store.folder import LocalFolder
 
 if TYPE_CHECKING:

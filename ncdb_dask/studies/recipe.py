@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ncdb_dask.errors import StudyError
-from ncdb_dask.model.values import read_section, read_sections, read_toml, shown
+from ncdb_dask.model.values import read_given, read_section, read_sections, shown
 from ncdb_dask.studies.recipe_keys import COVERAGE, KEYS, MANY, QUANTIZERS, SETS, STRATEGY_OPTIONS
 from ncdb_dask.studies.recipe_sections import (
     DataRecipe,
@@ -94,10 +94,7 @@ def read_study_recipe(recipe: str | os.PathLike[str] | Mapping[str, object]) -> 
     NcdbError
         Where it cannot be read, is no TOML, or holds what cannot be used.
     """
-    if isinstance(recipe, Mapping):
-        return StudyRecipe.from_dict(recipe)
-    base = Path(recipe).expanduser().absolute().parent
-    return StudyRecipe.from_dict(read_toml(recipe, "a study's recipe"), os.fspath(recipe), base)
+    return StudyRecipe.from_dict(*read_given(recipe, "a study's recipe"))
 
 
 def _tables(source: str, name: str, values: object) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -13,8 +13,8 @@ from ncdb_dask.calibration.statistics import Measured
 from ncdb_dask.comparison.pairs import Evaluated
 from ncdb_dask.errors import CalibrationError, NcdbError, QuantizationError, RunError, StorageError
 from ncdb_dask.quantization.finish import work_folder
-from ncdb_dask.quantization.ort import Way
 from ncdb_dask.quantization.prepare import load
+from ncdb_dask.quantization.steps import Way
 from ncdb_dask.store.folder import LocalFolder
 from ncdb_dask.studies.cells import AskedQuantizer, AskedSet, Cell
 from ncdb_dask.studies.draw import Key

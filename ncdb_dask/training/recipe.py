@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ncdb_dask.errors import TrainingError
-from ncdb_dask.model.values import read_sections, read_toml
+from ncdb_dask.model.values import read_given, read_sections
 from ncdb_dask.training.recipe_keys import KEYS
 from ncdb_dask.training.recipe_sections import (
     OWN,
@@ -94,10 +94,7 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, object]) -> Recipe
     NcdbError
         Where it cannot be read, is no TOML, or holds what cannot be used.
     """
-    if isinstance(recipe, Mapping):
-        return Recipe.from_dict(recipe)
-    base = Path(recipe).expanduser().absolute().parent
-    return Recipe.from_dict(read_toml(recipe, "a recipe"), os.fspath(recipe), base)
+    return Recipe.from_dict(*read_given(recipe, "a recipe"))
 
 
 def _require_fit(recipe: Recipe, source: str) -> None:

@@ -29,11 +29,12 @@ from onnx import ModelProto, numpy_helper
 import ncdb_dask
 from ncdb_dask.errors import CalibrationError, NcdbError, QuantizationError, SpecError
 from ncdb_dask.model.spec import read_spec
-from ncdb_dask.quantization import ort
+from ncdb_dask.quantization import ort, steps
 from ncdb_dask.quantization.equalize import Equalized, equalized
-from ncdb_dask.quantization.ort import SAME, SUBSET, OnnxRuntimeQuantizer
+from ncdb_dask.quantization.ort import OnnxRuntimeQuantizer
 from ncdb_dask.quantization.result import Quantization
 from ncdb_dask.quantization.roundings import roundings, scales_of
+from ncdb_dask.quantization.steps import SAME, SUBSET
 from ncdb_dask.testing import check_quantizer
 
 FRAMES = 6
@@ -288,7 +289,7 @@ def test_an_equalized_network_that_is_another_function_is_refused(quantize, out,
         put_constant(result.model, name, weights * 1.001)
         return result
 
-    monkeypatch.setattr(ort, "equalized", slightly_off)
+    monkeypatch.setattr(steps, "equalized", slightly_off)
     made = quantize()
     balanced = made.report["quantizer"]["equalization"]
     assert not balanced["used"]
@@ -307,7 +308,7 @@ def test_a_difference_without_a_number_is_refused_too(quantize, out, monkeypatch
         put_constant(result.model, name, np.array([np.nan]))
         return result
 
-    monkeypatch.setattr(ort, "equalized", broken)
+    monkeypatch.setattr(steps, "equalized", broken)
     made = quantize()
     assert report_of(out)["quantizer"]["equalization"]["difference"] is None
     assert not made.report["quantizer"]["equalization"]["used"]
