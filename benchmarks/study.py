@@ -128,7 +128,7 @@ def main() -> None:
         whole = clock.spent(lambda: studies.run_study(plan, client=client))
         judged, measured, report = clock.inside.values()
         cost = whole - judged
-        evaluations = len(list((work / "out" / "evaluations").glob("*.toml")))
+        evaluations = len(list((work / "out" / "evaluations").glob("*/_manifest.json")))
         rows = [
             ["inference of the pool", inference],
             ["statistics of the pool", measured],
